@@ -1,0 +1,80 @@
+# `make run` starts the daemon, `make` runs everything CI runs. Both need only Python >= 3.11 with venv.
+#
+#   make PYTHON=python3.13 …    another interpreter for the virtual environment
+#   make test ARGS="tests/mail -k date"    a part of the suite
+
+PYTHON ?= python3
+UV ?= uv
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when the environment is complete. One built from another lock, or by half, is thrown away and built again.
+READY := $(VENV)/.ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := check
+.DELETE_ON_ERROR:
+.PHONY: check run test fmt lint types imports cover bench wheel lock clean
+
+check: lint types imports cover
+
+run: $(READY)
+	@exec $(BIN)/filterd run -c conf/filterd.toml $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+fmt: $(READY)
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: $(READY)
+	$(BIN)/lint-imports --no-logo
+
+# The suite in two halves, no test twice. The pure half says which test reached which line, so that each file of mail/ and
+# proto/ can be judged under its own tests alone; the other half starts processes, which could not tell. Then the whole.
+cover: $(READY)
+	$(BIN)/python -m pytest --cov --cov-context=test --cov-report= --cov-fail-under=0 tests/mail tests/proto
+	$(BIN)/python -m tests.support.own_coverage
+	$(BIN)/python -m pytest --cov --cov-append --cov-report=term --ignore=tests/mail --ignore=tests/proto
+
+bench: $(READY)
+	$(BIN)/python -m bench $(ARGS)
+
+wheel: $(READY)
+	$(BIN)/python -m hatchling build
+
+# Plain requirements files with hashes, not the resolver's own lock format: that one writes down the address of every file,
+# hence the registry of whoever made it. A hash says which file is meant; where it comes from is the installer's business,
+# and pip alone can read it. The first lock decides the versions, the second is its part needed to run.
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-annotate --no-emit-index-url --no-emit-find-links --no-config --custom-compile-command "make lock"
+lock:
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv (pip install uv), or say where it is: make lock UV=…" >&2; exit 1; }
+	$(LOCK) --extra dev -o requirements/dev.lock pyproject.toml
+	$(LOCK) -c requirements/dev.lock -o requirements/run.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# --no-build-isolation: the build backend too comes from the lock. The checks come first because what Python says of itself
+# when venv or a version is missing names neither the remedy nor this variable.
+$(READY): requirements/dev.lock
+	@command -v $(PYTHON) >/dev/null || { echo "filterd needs Python 3.11 or newer, and there is no $(PYTHON) here: make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("filterd needs Python 3.11 or newer, and $(PYTHON) is %s: make PYTHON=…" % sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

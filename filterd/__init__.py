@@ -1,0 +1,69 @@
+"""filterd: the mail filter you program in Python.
+
+This module is what rule files import from. Each name is looked up on first use, so that importing `filterd.proto.http1`, say,
+loads no gevent.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from filterd.api import config, dns, http, log, redis, tcp_sync
+    from filterd.engine.registry import Registry, register_symbol, rule, virtual
+    from filterd.mail.address import Address
+    from filterd.mail.message import Message
+    from filterd.mail.verdict import Hit, Verdict
+    from filterd.outcome import ErrorFirst, Failure, OkFirst, RequestFailed
+    from filterd.task import Task, sleep
+
+__version__ = "0.1.0"
+
+# name -> the module it is in; a module itself has an empty attribute.
+_WHERE = {
+    **dict.fromkeys(("Registry", "register_symbol", "rule", "virtual"), "filterd.engine.registry"),
+    **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
+    **dict.fromkeys(("Hit", "Verdict"), "filterd.mail.verdict"),
+    **dict.fromkeys(("Task", "sleep"), "filterd.task"),
+    "Address": "filterd.mail.address",
+    "Message": "filterd.mail.message",
+}
+_MODULES = frozenset({"config", "dns", "http", "log", "redis", "tcp_sync"})
+
+__all__ = [
+    "Address",
+    "ErrorFirst",
+    "Failure",
+    "Hit",
+    "Message",
+    "OkFirst",
+    "Registry",
+    "RequestFailed",
+    "Task",
+    "Verdict",
+    "__version__",
+    "config",
+    "dns",
+    "http",
+    "log",
+    "redis",
+    "register_symbol",
+    "rule",
+    "sleep",
+    "tcp_sync",
+    "virtual",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = import_module(f"filterd.api.{name}")
+    elif name in _WHERE:
+        value = getattr(import_module(_WHERE[name]), name)
+    else:
+        raise AttributeError(f"module 'filterd' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,92 @@
+"""A configuration made into things that work: the network, the rules and the engine, for the daemon and the command line alike.
+
+Promises: everything wrong with the rules is told at once (`LoadError`), and nothing has been opened by then.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from filterd.daemon.config import Config
+from filterd.engine.loader import Rules, load_rules
+from filterd.engine.registry import Rule
+from filterd.engine.scheduler import Engine
+from filterd.mail.results import GroupCap, Scoring, SymbolScore
+from filterd.mail.verdict import RuleFailure
+from filterd.net.greenlets import Crew
+from filterd.net.guard import CpuGuard
+from filterd.net.network import Network
+from filterd.task import Environment, Task
+
+__all__ = ["Assembly", "assemble", "load", "scoring"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One worker's engine and what it stands on. `close` ends the connections to other services."""
+
+    config: Config
+    rules: Rules
+    engine: Engine
+    environment: Environment
+    guard: CpuGuard | None
+
+    def close(self) -> None:
+        if self.guard is not None:
+            self.guard.stop()
+        self.environment.network.close()
+
+
+def load(config: Config) -> Rules:
+    """The rules the configuration names. Raises LoadError."""
+    return load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
+
+
+def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
+    """Scores of rules and configuration together; what the configuration says goes before what a rule says of itself."""
+    symbols: dict[str, SymbolScore] = {rule.name: rule.symbol_score for rule in rules}
+    for name, written in config.symbols.items():
+        have = symbols.get(name, SymbolScore())
+        groups = tuple(dict.fromkeys([*([written.group] if written.group else ()), *written.groups])) or have.groups
+        symbols[name] = SymbolScore(
+            have.score if written.score is None else written.score,
+            groups,
+            have.description if written.description is None else written.description,
+            have.one_shot if written.one_shot is None else written.one_shot,
+        )
+    caps = {
+        name: GroupCap(group.max_score, group.min_score)
+        for name, group in config.groups.items()
+        if group.max_score is not None or group.min_score is not None
+    }
+    return Scoring(symbols, caps, config.actions.thresholds)
+
+
+def assemble(
+    config: Config,
+    *,
+    only: Collection[str] = (),
+    on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
+) -> Assembly:
+    """Load the rules and put the engine together; `only` keeps the rules of these names. Raises LoadError.
+
+    In the main thread: the CPU guard uses its signals.
+    """
+    rules = load(config)
+    modules: Mapping[str, Mapping[str, Any]] = config.modules
+    crew = Crew()
+    environment = Environment(
+        network_of(config, crew), crew, scoring(config, rules.registry.rules.values()), modules, config.limits.task_timeout
+    )
+    chosen = [rule for rule in rules.registry.rules.values() if not only or rule.name in only]
+    engine = Engine(chosen, environment, files=rules.files, on_failure=on_failure)
+    guard = None
+    if config.limits.burst_timeout:
+        guard = CpuGuard(config.limits.burst_timeout, rules.files)
+        guard.start()
+    return Assembly(config, rules, engine, environment, guard)
+
+
+def network_of(config: Config, crew: Crew) -> Network:
+    """The clients, with the settings of `[dns]`, `[http]` and `[redis]`."""
+    return Network()

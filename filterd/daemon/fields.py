@@ -1,0 +1,143 @@
+"""The kinds of value that a key can have, each a type with its reader: durations, sizes, paths, addresses, thresholds.
+
+Promises: what a reader refuses, it refuses with the rest of the sentence that begins with what was written.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from filterd.daemon import units
+from filterd.daemon.units import Address, Written
+
+__all__ = [
+    "Bind",
+    "Count",
+    "Duration",
+    "ExistingPath",
+    "FilePath",
+    "Free",
+    "Listed",
+    "NameServer",
+    "Named",
+    "Natural",
+    "Protocol",
+    "Proxy",
+    "RecordType",
+    "RedisServer",
+    "Scored",
+    "Sentinel",
+    "Servers",
+    "Size",
+    "Threshold",
+    "Timeout",
+    "WorkerCount",
+    "nothing",
+]
+
+V = TypeVar("V")
+
+
+def _listed(value: object) -> object:
+    """One value where a list is possible is a list of one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _words(value: object) -> object:
+    """A list may also be one string, with spaces or commas between."""
+    words = value.replace(",", " ").split() if isinstance(value, str) else []
+    return (
+        tuple(Written(word, value.folder) for word in words) if isinstance(value, Written) else tuple(words) or _listed(value)
+    )
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"does not exist (looked for {path})")
+    return path
+
+
+def _nameserver(value: object) -> Address:
+    server = units.address(value, default_port=53) if value else Address()
+    if not units.is_ip(server.host):
+        raise ValueError('is not the IP address of a name server ("127.0.0.53", "192.0.2.1:5353", "[::1]:53")')
+    return server
+
+
+def _threshold(value: object) -> object:
+    # TOML has no null: `false` disables, and so does the bare word of `--set actions.reject=null`.
+    if value is True or (isinstance(value, str) and value != "null"):
+        raise ValueError("is not a threshold (a number, or false to disable the action)")
+    return None if value is False or value == "null" else value
+
+
+def _protocol(value: object) -> object:
+    if value in ("milter", "spamc", "control", "tcp", "smtp"):
+        raise ValueError('is not supported by this version of filterd ("http" is)')
+    return value
+
+
+def _worker_count(value: object) -> int:
+    if type(value) is int and value > 1:
+        raise ValueError('is more than this version of filterd runs, which is one worker (1 or "auto")')
+    if value != "auto" and (type(value) is not int or value != 1):
+        raise ValueError('is not 1 or "auto"')
+    return 1
+
+
+def _proxy(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("http://"):
+        raise ValueError('is not the address of a proxy ("http://HOST:PORT")')
+    units.address(value.removeprefix("http://").removesuffix("/").rpartition("@")[2])
+    return value
+
+
+def _symbol(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"score": value}
+    if isinstance(value, bool | str | list):
+        raise ValueError("is not a score (a number) or a table with one")
+    return value
+
+
+def _read_only(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _read_only(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(map(_read_only, value))
+    return str(value) if isinstance(value, str) else value
+
+
+def nothing() -> Mapping[str, Any]:
+    """The table without an entry, read-only: what a section of named tables is by default."""
+    return MappingProxyType({})
+
+
+Duration: TypeAlias = Annotated[float, BeforeValidator(units.duration)]
+Timeout: TypeAlias = Annotated[float, Field(gt=0), BeforeValidator(units.duration)]
+Size: TypeAlias = Annotated[int, Field(ge=1), BeforeValidator(units.size)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Natural: TypeAlias = Annotated[int, Field(ge=0)]
+Threshold: TypeAlias = Annotated[float | None, BeforeValidator(_threshold)]
+FilePath: TypeAlias = Annotated[Path, BeforeValidator(units.absolute)]
+ExistingPath: TypeAlias = Annotated[Path, AfterValidator(_existing), BeforeValidator(units.absolute)]
+Bind: TypeAlias = Annotated[Address, BeforeValidator(units.bind)]
+NameServer: TypeAlias = Annotated[Address, BeforeValidator(_nameserver)]
+RedisServer: TypeAlias = Annotated[Address, BeforeValidator(partial(units.address, default_port=6379))]
+Sentinel: TypeAlias = Annotated[Address, BeforeValidator(partial(units.address, default_port=26379))]
+Listed: TypeAlias = Annotated[tuple[V, ...], BeforeValidator(_listed)]
+Servers: TypeAlias = Annotated[tuple[V, ...], BeforeValidator(_words)]
+Named: TypeAlias = Annotated[Mapping[str, V], AfterValidator(MappingProxyType)]
+Free: TypeAlias = Annotated[Mapping[str, Mapping[str, V]], AfterValidator(_read_only)]
+Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
+Protocol: TypeAlias = Annotated[Literal["http"], BeforeValidator(_protocol)]
+Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
+WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
+RecordType: TypeAlias = Annotated[
+    Literal["a", "aaaa", "ptr", "txt", "spf", "mx", "ns", "soa", "cname", "srv", "tlsa", "caa", "any"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]

@@ -1,0 +1,170 @@
+"""What filterd writes down: one line for each message, one for each failure, and what the process itself has to say.
+
+Promises:
+
+* A message has exactly one line, with every id by which it can be found again: the task's, the MTA's and the message's own.
+* A rule's bug is logged with the traceback from the user's own line on; the same bug again within a minute is counted, not
+  repeated.
+* Nothing of a message's body, and no password, is ever written.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import gmtime, monotonic, strftime, time
+from typing import Any
+
+import orjson
+
+from filterd.mail.request import ScanRequest
+from filterd.mail.verdict import RuleFailure, Verdict
+from filterd.task import Task
+
+__all__ = ["FailureLog", "MessageLog", "set_up_logging"]
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+REPEAT_AFTER = 60.0
+"""Seconds after which the traceback of a known bug is written again."""
+
+_EXTRAS = ("task_id", "queue_id", "rule")
+
+
+def _timestamp(moment: float) -> str:
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(moment))}.{int(moment % 1 * 1000):03}Z"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _timestamp(record.created), "level": record.levelname.lower(), "logger": record.name, "text": record.getMessage()
+        }  # fmt: skip
+        line.update((name, value) for name in _EXTRAS if (value := getattr(record, name, None)) is not None)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, logger, text, and the ids behind it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ids = "".join(f" {name}={value}" for name in _EXTRAS if (value := getattr(record, name, None)) is not None)
+        text = f"{_timestamp(record.created)} {record.levelname.lower():7} {record.name}: {record.getMessage()}{ids}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def set_up_logging(format: str = "text", level: str = "info", file: Path | None = None) -> Callable[[str], None]:
+    """Send what filterd and the libraries log to `file`, or to the standard error stream; returns how to write a line there."""
+    handler: logging.StreamHandler[Any] = (
+        logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file, encoding="utf-8")
+    )
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS["warning"])
+    logging.getLogger("filterd").setLevel(LEVELS[level])
+    # A record would otherwise ask for the current thread, which under gevent makes a thread object for every greenlet.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+    def write(line: str) -> None:
+        handler.stream.write(line)
+        handler.flush()
+
+    return write
+
+
+class MessageLog:
+    """The line for each message. `write` takes a line with its newline."""
+
+    def __init__(self, write: Callable[[str], None], format: str = "json", level: str = "info") -> None:
+        self._write = write
+        self._render = _json_line if format == "json" else _text_line
+        # At level warning and above only messages on which something failed are told.
+        self._only_failures = LEVELS[level] > logging.INFO
+
+    def __call__(self, request: ScanRequest, verdict: Verdict) -> None:
+        if "no_log" in request.envelope.flags or (self._only_failures and not verdict.failures):
+            return
+        self._write(self._render(request, verdict))
+
+
+def _json_line(request: ScanRequest, verdict: Verdict) -> str:
+    envelope = request.envelope
+    line: dict[str, Any] = {
+        "time": _timestamp(time()),
+        "level": "warning" if verdict.failures else "info",
+        "logger": "filterd.message",
+        "task_id": verdict.task_id,
+        "queue_id": envelope.queue_id,
+        "message_id": verdict.message_id,
+        "door": request.door,
+        "peer": request.peer,
+        "ip": envelope.ip,
+        "user": envelope.user,
+        "from": envelope.mail_from,
+        "rcpts": envelope.rcpts,
+        "size": request.message.size,
+        "action": verdict.action,
+        "score": round(verdict.score, 3),
+        "required_score": verdict.required_score,
+        "symbols": {name: round(hit.score, 3) for name, hit in verdict.symbols.items()},
+        "ms": round(verdict.seconds * 1000, 3),
+    }
+    if envelope.log_tag:
+        line["log_tag"] = envelope.log_tag
+    if verdict.timed_out:
+        line["timed_out"] = True
+    if verdict.failures:
+        line["failures"] = [str(failure) for failure in verdict.failures]
+    # An Address is a str with more to it; orjson asks for it to be said.
+    return orjson.dumps(line, default=str).decode() + "\n"
+
+
+def _text_line(request: ScanRequest, verdict: Verdict) -> str:
+    envelope = request.envelope
+    required = "none" if verdict.required_score is None else f"{verdict.required_score:.2f}"
+    symbols = ",".join(
+        f"{name}({hit.score:.2f}){{{';'.join(hit.options)}}}" if hit.options else f"{name}({hit.score:.2f})"
+        for name, hit in verdict.symbols.items()
+    )
+    failures = "".join(f"; FAILED {failure}" for failure in verdict.failures)
+    return (
+        f"{_timestamp(time())} {'warning' if verdict.failures else 'info':7} filterd.message: "
+        f"id={verdict.task_id} qid={_word(envelope.queue_id)} mid=<{_word(verdict.message_id)}> ip={_word(envelope.ip)} "
+        f"from=<{_word(envelope.mail_from)}> rcpts=<{_word(','.join(envelope.rcpts))}> size={request.message.size} "
+        f"{verdict.action}: [{verdict.score:.2f}/{required}] [{_word(symbols, '')}] {verdict.seconds * 1000:.1f} ms{_word(failures, '')}\n"
+    )
+
+
+def _word(text: str | None, absent: str = "-") -> str:
+    # A header may hold anything: one message stays one line.
+    if not text:
+        return absent
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+class FailureLog:
+    """Tells each failure of a rule when it happens; a bug with its traceback, but that only once a minute."""
+
+    def __init__(self, *, remembered: int = 1000) -> None:
+        self._log = logging.getLogger("filterd.rule")
+        self._told: dict[tuple[str, str, str], float] = {}
+        self._remembered = remembered
+
+    def __call__(self, task: Task, failure: RuleFailure) -> None:
+        extra = {"task_id": task.id, "queue_id": task.queue_id, "rule": failure.rule}
+        if not failure.traceback:
+            self._log.warning("%s", failure, extra=extra)
+            return
+        key = (failure.rule, failure.where, failure.kind)
+        now = monotonic()
+        if now - self._told.get(key, -REPEAT_AFTER) < REPEAT_AFTER:
+            self._log.error("%s (the same as before)", failure, extra=extra)
+            return
+        if len(self._told) >= self._remembered:
+            self._told.clear()
+        self._told[key] = now
+        self._log.error("%s\n%s", failure, failure.traceback, extra=extra)

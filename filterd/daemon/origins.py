@@ -1,0 +1,147 @@
+"""Layers of configuration: files and `--set` options as tables, merged with a note of where each value came from.
+
+Promises: tables merge key by key, everything else replaces; every string remembers the folder of its file, so that a relative
+path means the same whatever the working directory; a file that cannot be read or parsed is told with line and column.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filterd.daemon.units import Written
+
+__all__ = ["Unreadable", "canonical", "dotted", "merge", "parse_set", "read_table", "shown_path", "toml_text"]
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_TOML_PLACE = re.compile(r"(.*) \((?:at line (\d+), column (\d+)|at end of document)\)", re.DOTALL)
+_SECRET = re.compile(r"(?:^|[_-])(?:password|passwd|secret|token|api_?key)s?$", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_SHOWN_CHARACTERS = 200  # of one value: enough to recognise it, and a terminal line stays a line
+
+Table = dict[str, Any]
+
+
+class Unreadable(Exception):
+    """A layer that is no table: `place` is "line:column" or "", `text` says why."""
+
+    def __init__(self, text: str, *, place: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.place = place
+
+
+def read_table(path: Path) -> Table:
+    """The table of a TOML file, its strings `Written`; raises Unreadable."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise Unreadable("there is no such file") from None
+    except IsADirectoryError:
+        raise Unreadable("is a directory; name the file in it") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise Unreadable("is not UTF-8 text, which TOML must be", place=str(line)) from None
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = _TOML_PLACE.fullmatch(str(error))
+        if match is None:
+            raise Unreadable(f"is not TOML: {error}") from None
+        lines = text.split("\n")
+        place = f"{match[2]}:{match[3]}" if match[2] else f"{len(lines)}:{len(lines[-1]) + 1}"
+        raise Unreadable(match[1], place=place) from None
+    written: Table = _written(table, path.parent.resolve())
+    return written
+
+
+def parse_set(option: str) -> Table:
+    """The table that `KEY=VALUE` stands for: a dotted TOML key; a TOML value, or where it is none, the text as a string."""
+    key, equals, text = option.partition("=")
+    try:
+        names = tomllib.loads(f"{key} = 0") if equals and "\n" not in key else {}
+    except tomllib.TOMLDecodeError:
+        names = {}
+    if len(names) != 1:
+        raise Unreadable(f"{toml_text(option)} is not KEY=VALUE (a dotted key such as limits.task_timeout=4s)")
+    try:
+        found = tomllib.loads(f"value = {text}")
+        value = found["value"] if len(found) == 1 else text
+    except tomllib.TOMLDecodeError:
+        value = text
+    table: Table = _written(_filled(names, value), Path.cwd())
+    return table
+
+
+def _filled(names: Table, value: Any) -> Table:
+    return {name: _filled(inner, value) if isinstance(inner, dict) else value for name, inner in names.items()}
+
+
+def _written(value: Any, folder: Path) -> Any:
+    if isinstance(value, str):
+        return Written(value, folder)
+    if isinstance(value, dict):
+        return {key: _written(item, folder) for key, item in value.items()}
+    return [_written(item, folder) for item in value] if isinstance(value, list) else value
+
+
+def canonical(layer: Table) -> Table:
+    """The layer with its shorthands written out, so that layers merge: `X = 3` in [symbols], `add_header` in [actions]."""
+    found = dict(layer)
+    if isinstance(symbols := layer.get("symbols"), dict):
+        found["symbols"] = {name: {"score": value} if type(value) in (int, float) else value for name, value in symbols.items()}
+    if isinstance(actions := layer.get("actions"), dict):
+        found["actions"] = {name.replace("_", " "): value for name, value in actions.items()}
+    return found
+
+
+def merge(base: Table, layer: Mapping[str, Any], *, origin: str, origins: dict[str, str], under: tuple[str, ...] = ()) -> None:
+    """Lay `layer` over `base` in place; `origins` gets the dotted key of each table and value written, with `origin`."""
+    for key, value in layer.items():
+        path = (*under, key)
+        origins[dotted(path)] = origin
+        if isinstance(value, dict):
+            below = base.get(key)
+            base[key] = below = below if isinstance(below, dict) else {}
+            merge(below, value, origin=origin, origins=origins, under=path)
+        else:
+            base[key] = value
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """The path as TOML writes a key: `limits.tasks`, `actions."add header"`, `dns.fake_records[0].name`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False))
+    return text
+
+
+def toml_text(value: Any, *, key: str = "") -> str:
+    """A value as TOML writes it in one line; what the key or the text shows to be a secret is hidden."""
+    if key and _SECRET.search(key) and value is not None:
+        return '"(hidden)"'
+    if value is None or isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 else str(value)
+    if isinstance(value, Mapping):
+        items = ", ".join(f"{dotted((name,))} = {toml_text(item, key=name)}" for name, item in value.items())
+        return "{ " + items + " }" if items else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_text(item) for item in value) + "]"
+    text = _CREDENTIALS.sub("(hidden)", str(value))
+    clipped = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return json.dumps(clipped, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one character JSON leaves and TOML does not
+
+
+def shown_path(path: Path) -> str:
+    """A file's name for people: relative to the working directory where it lies below it."""
+    full = path.absolute()
+    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,254 @@
+"""The configuration as typed, frozen values: one class for each section, one field for each key.
+
+Promises: an unknown key or a value of another type is an error, never ignored or guessed; times are seconds, sizes bytes, paths
+absolute; nothing in a `Config` can be changed once it is made. `Config()` is what a file without a line means.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from filterd.daemon.fields import (
+    Bind,
+    Count,
+    Duration,
+    ExistingPath,
+    FilePath,
+    Free,
+    Listed,
+    Named,
+    NameServer,
+    Natural,
+    Protocol,
+    Proxy,
+    RecordType,
+    RedisServer,
+    Scored,
+    Sentinel,
+    Servers,
+    Size,
+    Threshold,
+    Timeout,
+    WorkerCount,
+    nothing,
+)
+from filterd.daemon.origins import dotted
+
+__all__ = [
+    "Actions",
+    "Config",
+    "Dns",
+    "FakeRecord",
+    "Group",
+    "Http",
+    "Limits",
+    "Listener",
+    "Log",
+    "Redis",
+    "RedisServers",
+    "Rules",
+    "Section",
+    "Symbol",
+    "Workers",
+]
+
+
+class Section(BaseModel):
+    """A table with the keys that are its fields, and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Listener(Section):
+    """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply."""
+
+    protocol: Protocol
+    bind: Annotated[Listed[Bind], Field(min_length=1)]
+    max_connections: Count = 1000
+    timeout: Timeout = 60.0
+    keepalive_timeout: Duration = 60.0
+
+
+class Workers(Section):
+    """`[workers]`: how many processes; "auto" is 1 in this version."""
+
+    count: WorkerCount = 1
+
+
+class Rules(Section):
+    """`[rules]`: rule files and folders of them; which rules, by name or glob, may run."""
+
+    paths: Listed[ExistingPath] = ()
+    enable: Listed[str] = ("*",)
+    disable: Listed[str] = ()
+
+
+class Limits(Section):
+    """`[limits]`: what one message and one worker may use. A `burst_timeout` of 0 switches that guard off."""
+
+    task_timeout: Timeout = 8.0
+    message: Size = 50 * 2**20
+    tasks: Count = 1000
+    burst_timeout: Duration = 1.0
+
+
+class FakeRecord(Section):
+    """One of `[[dns.fake_records]]`: the answer to a question that is then not asked in the network."""
+
+    name: str
+    type: RecordType = "a"
+    replies: Listed[str] = ()
+    rcode: Literal["noerror", "nxdomain", "servfail", "refused", "formerr", "notimp", "timeout"] = "noerror"
+
+
+class Dns(Section):
+    """`[dns]`: no nameservers means those of /etc/resolv.conf; `cache` counts entries, `max_requests` is for one task."""
+
+    nameservers: Servers[NameServer] = ()
+    timeout: Timeout = 1.0
+    retransmits: Natural = 5
+    max_requests: Count = 64
+    cache: Natural = 10_000
+    fake_records: Listed[FakeRecord] = ()
+
+
+class Http(Section):
+    """`[http]`: what `http.request` does where the rule does not say; no `connect_timeout` means what `timeout` leaves."""
+
+    timeout: Timeout = 5.0
+    connect_timeout: Timeout | None = None
+    proxy: Proxy | None = None
+    tls_verify_host: bool = True
+    tls_verify_peer: bool = True
+    tls_ca_path: ExistingPath | None = None
+    tls_client_cert: ExistingPath | None = None
+    tls_client_key: ExistingPath | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> "Http":
+        if self.tls_client_key and not self.tls_client_cert:
+            raise ValueError("tls_client_key is of no use without tls_client_cert")
+        return self
+
+
+class RedisServers(Section):
+    """Where a Redis is and how to speak to it. `servers` is for reads and writes where the lists for these are empty."""
+
+    servers: Servers[RedisServer] = ()
+    read_servers: Servers[RedisServer] = ()
+    write_servers: Servers[RedisServer] = ()
+    sentinels: Servers[Sentinel] = ()
+    cluster: bool = False
+    db: Natural = 0
+    username: str | None = None
+    password: Annotated[str | None, Field(repr=False)] = None
+    tls: bool = False
+    timeout: Timeout = 1.0
+
+    @property
+    def has_servers(self) -> bool:
+        """Whether any server is named."""
+        return bool(self.servers or self.read_servers or self.write_servers or self.sentinels)
+
+
+class Redis(RedisServers):
+    """`[redis]`, and in it `[redis.NAME]` for one module."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, RedisServers] = Field(init=False)
+
+    def for_module(self, name: str) -> RedisServers | None:
+        """What the module uses: its table alone where that names servers, else laid over [redis]; None without any server."""
+        own = self.__pydantic_extra__.get(name)
+        if own is not None and own.has_servers:
+            return own
+        if not self.has_servers:
+            return None
+        shared = {key: getattr(self, key) for key in RedisServers.model_fields}
+        written = {key: getattr(own, key) for key in own.model_fields_set} if own is not None else {}
+        return RedisServers.model_construct(**(shared | written))
+
+
+class Actions(Section):
+    """`[actions]`: from which score on an action is taken; None is never."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    reject: Threshold = 15.0
+    soft_reject: Threshold = Field(default=None, alias="soft reject")
+    rewrite_subject: Threshold = Field(default=None, alias="rewrite subject")
+    add_header: Threshold = Field(default=6.0, alias="add header")
+    greylist: Threshold = 4.0
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The enabled actions by their names on the wire ("add header"), the strictest first."""
+        found = {field.alias or name: getattr(self, name) for name, field in Actions.model_fields.items()}
+        return {name: score for name, score in found.items() if score is not None}
+
+
+class Symbol(Section):
+    """`[symbols]` NAME: what is None leaves to the rule what it says of itself."""
+
+    score: float | None = None
+    group: str | None = None
+    groups: Listed[str] = ()
+    description: str | None = None
+    one_shot: bool | None = None
+
+
+class Group(Section):
+    """`[groups.NAME]`: the most and the least that the symbols of a group add together."""
+
+    max_score: Annotated[float, Field(ge=0)] | None = None
+    min_score: Annotated[float, Field(le=0)] | None = None
+    description: str | None = None
+
+
+class Log(Section):
+    """`[log]`: no `file` means the standard error stream."""
+
+    format: Literal["json", "text"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: FilePath | None = None
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    listen: Named[Listener] = Field(default_factory=nothing)
+    workers: Workers = Workers()
+    rules: Rules = Rules()
+    limits: Limits = Limits()
+    dns: Dns = Dns()
+    http: Http = Http()
+    redis: Redis = Redis()
+    actions: Actions = Actions()
+    symbols: Named[Scored[Symbol]] = Field(default_factory=nothing)
+    groups: Named[Group] = Field(default_factory=nothing)
+    modules: Free[Any] = Field(default_factory=nothing)
+    log: Log = Log()
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=nothing)
+
+    @field_validator("listen")
+    @classmethod
+    def _bound_once(cls, listeners: Mapping[str, Listener]) -> Mapping[str, Listener]:
+        owner: dict[str, str] = {}
+        for name, listener in listeners.items():
+            for where in listener.bind:
+                place = where.path or str(where)
+                if place in owner and (where.path or where.port):
+                    raise ValueError(f"{place} is bound twice, by {dotted((owner[place],))} and by {dotted((name,))}")
+                owner[place] = name
+        return listeners
+
+    def model_post_init(self, context: Mapping[str, str] | None, /) -> None:
+        """The context of the validation is who wrote each dotted key."""
+        self._origins = MappingProxyType(dict(context or {}))
+
+    def origin(self, key: str) -> str:
+        """Who wrote a dotted key (`limits.tasks`, `actions."add header"`): a file, an option, else "default"."""
+        return self._origins.get(key, "default")

@@ -1,0 +1,135 @@
+"""The process that serves: it opens the front doors, joins them to the engine, and ends in good order.
+
+Promises:
+
+* A message that was accepted is answered: at the end accepting stops, what is under way is finished within twice the task
+  timeout, then the process ends.
+* Above `limits.tasks` messages at once a further one is refused clearly, so that its MTA tries again.
+"""
+
+import gc
+import shutil
+import signal
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from filterd.daemon.assembly import Assembly, assemble
+from filterd.daemon.config import Config
+from filterd.daemon.logs import FailureLog, MessageLog, set_up_logging
+from filterd.daemon.units import Address
+from filterd.mail.request import Overloaded, ScanRequest
+from filterd.mail.verdict import Verdict
+from filterd.net.greenlets import close_forgotten_timeouts
+from filterd.net.listen import BindError, Listener, open_socket
+from filterd.net.stream import peer_name
+from filterd.servers.http import HttpServer
+
+__all__ = ["Worker"]
+
+log = getLogger("filterd.worker")
+
+
+class Worker:
+    """One process. `start` opens everything or raises (LoadError, BindError); `run` returns after a TERM or INT signal."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.listeners: list[Listener] = []
+        self.under_way = 0
+        self._ending = Event()
+        self._assembly: Assembly | None = None
+        self._tell: Any = None
+
+    def start(self) -> None:
+        """Load the rules, open the doors, and say where they are."""
+        config = self.config
+        write = set_up_logging(config.log.format, config.log.level, config.log.file)
+        self._tell = MessageLog(write, config.log.format, config.log.level)
+        close_forgotten_timeouts()
+        self._assembly = assemble(config, on_failure=FailureLog())
+        try:
+            self._open_doors()
+        except BaseException:
+            self._close()
+            raise
+        # What is loaded stays for good: the collector need not look at it again. Wider thresholds spare it half of its work.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 50)
+        for listener in self.listeners:
+            listener.start()
+        log.info("ready: %d rules from %d files", len(self._assembly.engine.rules), len(self._assembly.rules.files))
+
+    def _open_doors(self) -> None:
+        assembly = self._assembly
+        assert assembly is not None
+        for name, door in self.config.listen.items():
+            server = HttpServer(
+                self.scan,
+                max_message=self.config.limits.message,
+                timeout=door.timeout,
+                keepalive_timeout=door.keepalive_timeout,
+            )
+            for bind in door.bind:
+                listener = Listener(
+                    _socket(bind),
+                    server.serve,
+                    crew=assembly.environment.crew,
+                    name=f"listen.{name}",
+                    max_connections=door.max_connections,
+                )
+                self.listeners.append(listener)
+                log.info("listen.%s: %s on %s", name, door.protocol, bind if bind.path else peer_name(listener.address))
+
+    def scan(self, request: ScanRequest) -> Verdict:
+        """The joint between the doors and the engine. Raises Overloaded."""
+        assert self._assembly is not None
+        if self.under_way >= self.config.limits.tasks:
+            raise Overloaded(f"{self.under_way} messages are being scanned (limits.tasks), try again later")
+        self.under_way += 1
+        try:
+            verdict = self._assembly.engine.scan(request)
+        finally:
+            self.under_way -= 1
+        self._tell(request, verdict)
+        return verdict
+
+    def run(self) -> None:
+        """Serve until told to end."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self._ending.set)
+        self._ending.wait()
+        self.stop()
+
+    def stop(self) -> None:
+        """Finish what is under way and close everything."""
+        seconds = 2 * self.config.limits.task_timeout
+        log.info("ending: %d messages under way, at most %g s", self.under_way, seconds)
+        cut = sum(job.get() for job in [gevent.spawn(listener.drain, seconds) for listener in self.listeners])
+        if cut:
+            log.error("ending: %d connections were cut; their messages were not answered", cut)
+        self._close()
+        log.info("ended")
+
+    def _close(self) -> None:
+        for listener in self.listeners:
+            listener.stop_accepting()
+            if isinstance(listener.address, str):
+                Path(listener.address).unlink(missing_ok=True)
+        if self._assembly is not None:
+            self._assembly.close()
+
+
+def _socket(bind: Address) -> Any:
+    sock = open_socket(bind.path or (bind.host, bind.port), mode=bind.mode)
+    if bind.path and (bind.owner or bind.group):
+        try:
+            shutil.chown(bind.path, bind.owner or -1, bind.group or -1)
+        except (OSError, LookupError) as error:
+            sock.close()
+            raise BindError(0, f"cannot give {bind.path} to {bind.owner or ''}:{bind.group or ''}: {error}") from None
+    return sock

@@ -1,0 +1,1 @@
+"""Rules: how they are marked, loaded, run and judged."""

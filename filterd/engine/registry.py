@@ -1,0 +1,222 @@
+"""What a rule is, how a rule file marks one, and the set of all that were loaded.
+
+Promises:
+
+* `@rule` and `register_symbol` only leave a mark in the rule file; nothing happens until the loader collects it.
+* A registration that cannot be right is refused with the file and line it stands in.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from inspect import cleandoc
+from typing import Any, Literal, TypeVar, get_args
+
+from filterd.mail.results import SymbolScore
+from filterd.task import Task
+
+__all__ = ["MARKS", "OnError", "RegistrationError", "Registry", "Rule", "RuleType", "register_symbol", "rule", "virtual"]
+
+RuleType = Literal["normal", "callback", "virtual", "prefilter", "postfilter", "idempotent"]
+OnError = Literal["skip", "symbol", "tempfail"]
+RuleFunction = Callable[[Task], Any]
+Function = TypeVar("Function", bound=RuleFunction)
+
+FLAGS = frozenset("coro fine nice empty mime nostat ignore_passthrough explicit_disable".split())
+MARKS = "__filterd_marks__"
+"""The name under which a rule file's module keeps its marks, in the order they were made."""
+
+
+class RegistrationError(ValueError):
+    """A rule that cannot be right; the text says which and why."""
+
+
+@dataclass(slots=True, eq=False)
+class Rule:
+    """One registered rule. `file` and `line` are where it was registered; `seconds`, `runs`, `hits`, `errors` are its history."""
+
+    name: str
+    function: RuleFunction | None
+    score: float = 0.0
+    type: RuleType = "normal"
+    priority: int = 0
+    groups: tuple[str, ...] = ()
+    description: str | None = None
+    flags: frozenset[str] = frozenset()
+    condition: Callable[[Task], Any] | None = None
+    timeout: float | None = None
+    on_error: OnError = "skip"
+    one_shot: bool = False
+    inline: bool = False
+    parent: str | None = None
+    file: str = ""
+    line: int = 0
+    runs: int = field(default=0, repr=False)
+    hits: int = field(default=0, repr=False)
+    errors: int = field(default=0, repr=False)
+    seconds: float = field(default=0.0, repr=False)
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    @property
+    def symbol_score(self) -> SymbolScore:
+        """The score as the rule file has it; the configuration goes before it."""
+        return SymbolScore(self.score, self.groups, self.description, self.one_shot)
+
+
+def make_rule(
+    name: str,
+    function: RuleFunction | None,
+    file: str,
+    line: int,
+    *,
+    score: float = 0.0,
+    type: str = "normal",
+    priority: int = 0,
+    group: str | None = None,
+    groups: Iterable[str] | None = None,
+    description: str | None = None,
+    flags: str | Iterable[str] = "",
+    condition: Callable[[Task], Any] | None = None,
+    timeout: float | None = None,
+    on_error: str = "skip",
+    one_shot: bool = False,
+    inline: bool = False,
+    parent: str | None = None,
+) -> Rule:
+    """A checked Rule; raises RegistrationError naming the rule and the argument."""
+
+    def refuse(text: str) -> RegistrationError:
+        return RegistrationError(f"rule {name!r}: {text}")
+
+    if not str(name) or name != name.strip() or any(c.isspace() or c in "(){},;" for c in name):
+        raise refuse("a name is one word without blanks, brackets, commas or semicolons")
+    if type not in get_args(RuleType):
+        raise refuse(f"type {type!r} is not one of {', '.join(get_args(RuleType))}")
+    if on_error not in get_args(OnError):
+        raise refuse(f"on_error {on_error!r} is not one of {', '.join(get_args(OnError))}")
+    if type == "virtual":
+        if parent is None:
+            raise refuse("a virtual symbol needs parent=, the rule that inserts it")
+    elif not callable(function):
+        raise refuse("a rule needs a function")
+    words = flags.replace(",", " ").split() if isinstance(flags, str) else list(flags)
+    if unknown := sorted(set(words) - FLAGS):
+        raise refuse(f"unknown flag {unknown[0]!r}; there are {', '.join(sorted(FLAGS))}")
+    if timeout is not None and not timeout > 0:
+        raise refuse(f"timeout {timeout!r} is not a number of seconds above 0")
+    all_groups = dict.fromkeys(([group] if group else []) + list(groups or ()))
+    if description is None and function is not None and function.__doc__:
+        description = cleandoc(function.__doc__).splitlines()[0]
+    return Rule(
+        name, function, float(score), type, priority, tuple(all_groups), description, frozenset(words), condition,  # type: ignore[arg-type]
+        timeout, on_error, one_shot, inline, parent, file, line,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _mark(depth: int, name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
+    frame = sys._getframe(depth + 1)
+    frame.f_globals.setdefault(MARKS, []).append(make_rule(name, function, frame.f_code.co_filename, frame.f_lineno, **keywords))
+
+
+def rule(
+    name: str,
+    *,
+    score: float = 0.0,
+    type: RuleType = "normal",
+    priority: int = 0,
+    group: str | None = None,
+    groups: Iterable[str] | None = None,
+    description: str | None = None,
+    flags: str | Iterable[str] = "",
+    condition: Callable[[Task], Any] | None = None,
+    timeout: float | None = None,
+    on_error: OnError = "skip",
+    one_shot: bool = False,
+    inline: bool = False,
+) -> Callable[[Function], Function]:
+    """Mark a function as the rule `name`.
+
+    The function gets the Task. It returns nothing, None or False for no hit; True or a number (a multiplier of the score) for a
+    hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `priority` orders
+    pre- and postfilters, `timeout` is in seconds from the rule's first wait on, `on_error` is what its failure does: `skip`
+    counts and logs it, `symbol` adds RULE_FAILED too, `tempfail` asks the MTA to try again. Several marks make several rules.
+    """
+    keywords = {key: value for key, value in locals().items() if key != "name"}
+
+    def marked(function: Function) -> Function:
+        _mark(1, name, function, keywords)
+        return function
+
+    return marked
+
+
+def register_symbol(
+    *,
+    name: str,
+    callback: RuleFunction | None = None,
+    type: RuleType = "normal",
+    parent: str | None = None,
+    score: float = 0.0,
+    priority: int = 0,
+    group: str | None = None,
+    groups: Iterable[str] | None = None,
+    description: str | None = None,
+    flags: str | Iterable[str] = "",
+    condition: Callable[[Task], Any] | None = None,
+    timeout: float | None = None,
+    on_error: OnError = "skip",
+    one_shot: bool = False,
+    inline: bool = False,
+) -> None:
+    """The same as `@rule`, as a call at the top level of a rule file: Rspamd's form."""
+    keywords = {key: value for key, value in locals().items() if key not in ("name", "callback")}
+    _mark(1, name, callback, keywords)
+
+
+def virtual(name: str, *, parent: str, score: float = 0.0, group: str | None = None, description: str | None = None, one_shot: bool = False) -> None:
+    """A symbol that the rule `parent` inserts, with a score of its own."""
+    _mark(1, name, None, {"type": "virtual", "parent": parent, "score": score, "group": group, "description": description, "one_shot": one_shot})
+
+
+class Registry:
+    """The rules of one worker by name, in the order they were registered."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, Rule] = {}
+
+    def add(self, new: Rule) -> None:
+        """Raises RegistrationError where the name is taken."""
+        have = self.rules.get(new.name)
+        if have is not None:
+            raise RegistrationError(f"rule {new.name!r} is already registered at {have.place}")
+        self.rules[new.name] = new
+
+    def rule(self, name: str, **keywords: Any) -> Callable[[Function], Function]:
+        """`@rule` for `def register(registry)`: registers at once."""
+        frame = sys._getframe(1)
+
+        def registered(function: Function) -> Function:
+            self.add(make_rule(name, function, frame.f_code.co_filename, frame.f_lineno, **keywords))
+            return function
+
+        return registered
+
+    def register_symbol(self, *, name: str, callback: RuleFunction | None = None, **keywords: Any) -> None:
+        """`register_symbol` for `def register(registry)`."""
+        frame = sys._getframe(1)
+        self.add(make_rule(name, callback, frame.f_code.co_filename, frame.f_lineno, **keywords))
+
+    def virtual(self, name: str, *, parent: str, **keywords: Any) -> None:
+        """`virtual` for `def register(registry)`."""
+        frame = sys._getframe(1)
+        self.add(make_rule(name, None, frame.f_code.co_filename, frame.f_lineno, type="virtual", parent=parent, **keywords))
+
+    def orphans(self) -> list[Rule]:
+        """Virtual symbols whose parent does not exist or is virtual itself."""
+        return [
+            one for one in self.rules.values()
+            if one.parent is not None and (one.parent not in self.rules or self.rules[one.parent].type == "virtual")
+        ]  # fmt: skip

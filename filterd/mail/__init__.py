@@ -1,0 +1,1 @@
+"""Messages, envelopes and verdicts as pure values: nothing here opens a socket, waits or reads the clock."""

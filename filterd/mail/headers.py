@@ -1,0 +1,202 @@
+"""The header fields of a message or part (RFC 5322 2.2), looked up in the bytes as they came.
+
+Promises:
+
+* Names are case-insensitive. Nothing raises on a broken field, and everything is linear in the size of the block.
+* One look-up costs one search in the bytes. Only a caller who wants all fields, or the seventh different one, pays for an
+  index.
+* There are three faces of a value. `raw` is bytes, exactly what stands between the colon and the end of the last line, folds
+  included. The *value* is text: unfolded (each fold is one blank), blanks around it removed, encoded words as they came,
+  8-bit characters as UTF-8 or else latin-1. *Decoded* is the value with its encoded words (RFC 2047) decoded.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from filterd.mail.charset import text_of
+from filterd.mail.lazy import lazy
+from filterd.mail.words import decode_words
+
+__all__ = ["Header", "HeaderEnd", "Headers", "find_header_end"]
+
+_LIMIT = 512 * 1024  # bytes of a block; one hundred times what mail has
+_COUNT = 5000  # fields
+_SEARCHES = 6  # different names looked for before an index is cheaper
+# A block below this cannot have more than _COUNT fields: a search in it and the index never disagree.
+_SEARCHABLE = 3 * _COUNT
+_FIRST_WINDOW = 4096
+
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_FIELD_END = re.compile(rb"\n(?![ \t])")
+
+
+class HeaderEnd(NamedTuple):
+    """Where a block of fields ends and where the body begins, as offsets; `is_found` is False when no empty line came."""
+
+    fields: int
+    body: int
+    is_found: bool
+
+
+def find_header_end(data: bytes, start: int, end: int) -> HeaderEnd:
+    """Look for the empty line after the fields in `data[start:end]`. Lines may end in CRLF or LF."""
+    if data.startswith((b"\n", b"\r\n"), start, end):
+        return HeaderEnd(start, data.index(b"\n", start) + 1, is_found=True)
+    # In growing windows, or a message with LF would be searched to its end for a CRLF.
+    size = _FIRST_WINDOW
+    while start < end:
+        stop = min(start + size, end)
+        lf = data.find(b"\n\n", start, stop)
+        crlf = data.find(b"\n\r\n", start, stop if lf < 0 else lf)
+        if crlf >= 0:
+            return HeaderEnd(crlf + 1, crlf + 3, is_found=True)
+        if lf >= 0:
+            return HeaderEnd(lf + 1, lf + 2, is_found=True)
+        if stop == end:
+            break
+        start, size = stop - 2, size * 4
+    return HeaderEnd(end, end, is_found=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One field: `name` as written, `raw` bytes, `order` (0 is the topmost)."""
+
+    name: str
+    raw: bytes
+    order: int
+
+    @property
+    def value(self) -> str:
+        """The text of the field, unfolded and not decoded."""
+        return _value_of(self.raw)
+
+    @property
+    def decoded(self) -> str:
+        """The text of the field, unfolded and decoded."""
+        return decode_words(_value_of(self.raw))
+
+
+def _value_of(raw: bytes) -> str:
+    return text_of(_FOLD.sub(b" ", raw) if b"\n" in raw else raw).strip()
+
+
+class Headers:
+    """All fields of one block, in order.
+
+    `flags` tells what was broken: `header_cap` (the block was longer than 512 KiB or had more than 5000 fields, the rest is
+    not looked at) and `bad_header` (a line without a colon, or a blank within a name).
+    """
+
+    def __init__(self, block: bytes) -> None:
+        """`block`: the bytes of all fields, without the empty line after them."""
+        self.block = block if len(block) <= _LIMIT else block[:_LIMIT]
+        self._flags = frozenset() if len(block) <= _LIMIT else frozenset({"header_cap"})
+        self._decoded: dict[str, str | None] = {}
+        self._searches = 0 if len(block) <= _SEARCHABLE else _SEARCHES
+
+    def get(self, name: str) -> str | None:
+        """The decoded value of the first field of this name, or None."""
+        try:
+            return self._decoded[name]
+        except KeyError:
+            raw = self.raw(name)
+            decoded = self._decoded[name] = None if raw is None else decode_words(_value_of(raw))
+            return decoded
+
+    def value(self, name: str) -> str | None:
+        """The value, unfolded and not decoded, of the first field of this name, or None."""
+        raw = self.raw(name)
+        return None if raw is None else _value_of(raw)
+
+    def raw(self, name: str) -> bytes | None:
+        """The bytes of the first field of this name, or None."""
+        key = _key(name)
+        if "_index" not in self.__dict__ and self._searches < _SEARCHES:
+            self._searches += 1
+            return self._search(key)
+        orders = self._index.get(key)
+        return self._fields[orders[0]][1] if orders else None
+
+    def all(self, name: str) -> list[Header]:
+        """Every field of this name, topmost first."""
+        return [self._header(order) for order in self._index.get(_key(name), ())]
+
+    def has(self, name: str) -> bool:
+        """Is there a field of this name?"""
+        return self.raw(name) is not None
+
+    def count(self, name: str) -> int:
+        """How many fields of this name there are."""
+        return len(self._index.get(_key(name), ()))
+
+    def __iter__(self) -> Iterator[Header]:
+        return map(self._header, range(len(self._fields)))
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """What was broken."""
+        return self._parsed[1]
+
+    def _header(self, order: int) -> Header:
+        name, raw = self._fields[order]
+        return Header(text_of(name), raw, order)
+
+    @lazy
+    def _lowered(self) -> bytes:
+        return b"\n" + self.block.lower()
+
+    def _search(self, key: bytes) -> bytes | None:
+        lowered = self._lowered
+        at = lowered.find(b"\n" + key)
+        while at >= 0:
+            colon = at + 1 + len(key)
+            while lowered[colon : colon + 1] in (b" ", b"\t"):  # obsolete, yet read by everyone: RFC 5322 4.5
+                colon += 1
+            if lowered.startswith(b":", colon):
+                # Offsets into `lowered` are one ahead of those into the block.
+                end = lowered.find(b"\n", colon)
+                while end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
+                    end = lowered.find(b"\n", end + 1)
+                return self.block[colon : end - 1 if end >= 0 else None].removesuffix(b"\r")
+            at = lowered.find(b"\n" + key, colon)
+        return None
+
+    @lazy
+    def _parsed(self) -> tuple[list[tuple[bytes, bytes]], frozenset[str]]:
+        fields: list[tuple[bytes, bytes]] = []
+        flags = set(self._flags)
+        lines = _FIELD_END.split(self.block, _COUNT)
+        if len(lines) > _COUNT:
+            del lines[_COUNT:]
+            flags.add("header_cap")
+        for line in lines:
+            name, colon, raw = line.partition(b":")
+            name = name.rstrip(b" \t")
+            if colon and name and name[0] > 32 and b"\n" not in name:
+                fields.append((name, raw.removesuffix(b"\r")))
+                if b" " in name:
+                    flags.add("bad_header")
+            elif line.strip():
+                flags.add("bad_header")
+        return fields, frozenset(flags)
+
+    @lazy
+    def _fields(self) -> list[tuple[bytes, bytes]]:
+        return self._parsed[0]
+
+    @lazy
+    def _index(self) -> dict[bytes, list[int]]:
+        index: dict[bytes, list[int]] = {}
+        for order, (name, _) in enumerate(self._fields):
+            index.setdefault(name.lower(), []).append(order)
+        return index
+
+
+def _key(name: str) -> bytes:
+    return name.lower().encode()

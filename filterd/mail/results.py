@@ -1,0 +1,217 @@
+"""The arithmetic of a scan: symbols and their scores while rules insert them, and the action they add up to.
+
+Promises:
+
+* score = configured score × weight; hits of one symbol add up (100 at most), a one-shot symbol keeps the larger.
+* A group's cap cuts the hit that crosses it to what still fits; later ones add nothing but stay listed.
+* Options are unique, in order, and capped at 4096 characters a symbol, shown by a last `...`.
+* A weight that is no finite number counts as 0; unknown symbols are listed with score 0.
+* The action is the one with the highest threshold that the score has reached; a pre-result goes before it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+
+from filterd.mail.verdict import Hit
+
+__all__ = ["ACTIONS", "GroupCap", "PreResult", "Results", "Scoring", "SymbolScore", "action_name"]
+
+ACTIONS = ("reject", "soft reject", "rewrite subject", "add header", "greylist", "no action")
+"""The actions every client knows, strictest first."""
+
+MAX_SHOTS = 100
+MAX_OPTIONS_LENGTH = 4096
+
+
+def action_name(name: str) -> str:
+    """The name on the wire of an action as people write it: `add_header` and `ADD HEADER` are `add header`, `accept` is `no action`."""
+    plain = " ".join(name.replace("_", " ").lower().split())
+    return "no action" if plain == "accept" else plain
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolScore:
+    """What is configured for one symbol."""
+
+    score: float = 0.0
+    groups: tuple[str, ...] = ()
+    description: str | None = None
+    one_shot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCap:
+    """Bounds for the sum of a group's scores; None is no bound."""
+
+    max_score: float | None = None
+    min_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Scores, caps and thresholds of one configuration. `thresholds` maps an action to the score that earns it."""
+
+    symbols: Mapping[str, SymbolScore] = field(default_factory=dict)
+    caps: Mapping[str, GroupCap] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    ladder: tuple[tuple[float, str], ...] = field(init=False, default=())
+    """Thresholds from the highest down, of equal ones the strictest first."""
+
+    def __post_init__(self) -> None:
+        strictness = {name: rank for rank, name in enumerate(ACTIONS)}
+        ladder = sorted(
+            ((limit, name) for name, limit in self.thresholds.items()), key=lambda step: (-step[0], strictness.get(step[1], len(ACTIONS)))
+        )
+        object.__setattr__(self, "ladder", tuple(ladder))
+
+    @property
+    def required_score(self) -> float | None:
+        """The reject threshold, else the highest there is, else None."""
+        if "reject" in self.thresholds:
+            return self.thresholds["reject"]
+        return self.ladder[0][0] if self.ladder else None
+
+    def action(self, score: float) -> str:
+        """The action for a score."""
+        for limit, name in self.ladder:
+            if score >= limit:
+                return name
+        return "no action"
+
+
+_UNKNOWN = SymbolScore()
+
+
+@dataclass(frozen=True, slots=True)
+class PreResult:
+    """A decision that goes before the score. `least` makes the action a floor instead."""
+
+    action: str
+    message: str | None = None
+    module: str | None = None
+    score: float | None = None
+    priority: int = 1
+    least: bool = False
+
+
+class Results:
+    """What has been found on one message so far."""
+
+    __slots__ = ("_group_totals", "pre_results", "score", "scoring", "symbols")
+
+    def __init__(self, scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.symbols: dict[str, Hit] = {}
+        self.score = 0.0
+        self.pre_results: list[PreResult] = []
+        self._group_totals: dict[str, float] = {}
+
+    def insert(self, name: str, weight: float = 1.0, options: Iterable[str] = ()) -> Hit:
+        """Record a hit and return the symbol's standing."""
+        setting = self.scoring.symbols.get(name, _UNKNOWN)
+        if not isfinite(weight):
+            weight = 0.0
+        points = setting.score * weight
+        hit = self.symbols.get(name)
+        if hit is None:
+            added = self._fit(setting, points)
+            hit = self.symbols[name] = Hit(
+                name, added, setting.score, weight, _joined((), options), setting.description, setting.groups
+            )
+        else:
+            if hit.shots < (1 if setting.one_shot else MAX_SHOTS):
+                hit.shots += 1
+                hit.weight += weight
+                added = self._fit(setting, points)
+            elif points * hit.score >= 0 and abs(points) > abs(hit.score):
+                hit.weight = weight
+                added = self._fit(setting, points - hit.score)
+            else:
+                added = 0.0
+            hit.score += added
+            hit.options = _joined(hit.options, options)
+        self.score += added
+        return hit
+
+    def adjust(self, name: str, score: float, options: Iterable[str] = ()) -> Hit:
+        """Set the score of a symbol that is there; raises KeyError where it is not."""
+        hit = self.symbols[name]
+        self._add(hit.groups, score - hit.score)
+        self.score += score - hit.score
+        hit.score = score
+        hit.options = _joined(hit.options, options)
+        return hit
+
+    def remove(self, name: str) -> bool:
+        """Take a symbol back with its score; False where it was not there."""
+        hit = self.symbols.pop(name, None)
+        if hit is None:
+            return False
+        self._add(hit.groups, -hit.score)
+        self.score -= hit.score
+        return True
+
+    def _fit(self, setting: SymbolScore, points: float) -> float:
+        # Most symbols are in no capped group: two look-ups, no arithmetic.
+        if not self.scoring.caps or not setting.groups:
+            return points
+        for group in setting.groups:
+            cap = self.scoring.caps.get(group)
+            if cap is None:
+                continue
+            total = self._group_totals.get(group, 0.0)
+            if points > 0 and cap.max_score is not None:
+                points = min(points, max(0.0, cap.max_score - total))
+            elif points < 0 and cap.min_score is not None:
+                points = max(points, min(0.0, cap.min_score - total))
+        self._add(setting.groups, points)
+        return points
+
+    def _add(self, groups: tuple[str, ...], points: float) -> None:
+        for group in groups:
+            if group in self.scoring.caps:
+                self._group_totals[group] = self._group_totals.get(group, 0.0) + points
+
+    def decide(self, pre_result: PreResult) -> None:
+        """Add a pre-result; the highest priority decides, among equals the first."""
+        self.pre_results.append(pre_result)
+        self.pre_results.sort(key=lambda one: -one.priority)
+
+    @property
+    def decided(self) -> PreResult | None:
+        """The pre-result that decides, None while the score does."""
+        for one in self.pre_results:
+            if not one.least:
+                return one
+        return None
+
+    def judgement(self) -> tuple[str, float, PreResult | None]:
+        """`(action, score, the pre-result that won or None)` as of now."""
+        decided = self.decided
+        if decided is not None:
+            score = self.score
+            if decided.score is not None:
+                score = min(score, decided.score) if decided.action == "no action" else decided.score
+            return decided.action, score, decided
+        action = self.scoring.action(self.score)
+        for floor in self.pre_results:
+            if _rank(floor.action) < _rank(action):
+                return floor.action, max(self.score, self.scoring.thresholds.get(floor.action, self.score)), floor
+        return action, self.score, None
+
+
+def _rank(action: str) -> int:
+    return ACTIONS.index(action) if action in ACTIONS else ACTIONS.index("no action")
+
+
+def _joined(have: tuple[str, ...], options: Iterable[str]) -> tuple[str, ...]:
+    new = [option for option in dict.fromkeys(options) if option not in have]
+    if not new or (have and have[-1] == "..."):
+        return have
+    room = MAX_OPTIONS_LENGTH - sum(map(len, have))
+    for place, option in enumerate(new):
+        room -= len(option)
+        if room < 0:
+            return (*have, *new[:place], "...")
+    return (*have, *new)

@@ -1,0 +1,78 @@
+"""Content transfer encodings (RFC 2045 6, and uuencode) to bytes: whatever the input, something comes out.
+
+A filter must see what a mail program shows, so broken input is decoded as far as it goes, and flagged.
+"""
+
+import re
+from binascii import Error, a2b_qp, a2b_uu
+
+import pybase64
+
+__all__ = ["decode_base64", "decode_transfer"]
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
+_PIECES = 1000  # of base64 after base64, each with its own padding
+_UU_LIMIT = 1024 * 1024  # encoded bytes: the only encoding decoded line by line, in Python
+_UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\n]*\n")
+
+
+def decode_transfer(data: bytes, encoding: str) -> tuple[bytes, str]:
+    """`data` decoded by the value of a Content-Transfer-Encoding header, and what was wrong: "" or the name of a flag.
+
+    `encoding` is in lower case. An unknown one leaves the data as it is.
+    """
+    match encoding:
+        case "" | "7bit" | "8bit" | "binary":
+            return data, ""
+        case "base64":
+            return decode_base64(data)
+        case "quoted-printable":
+            return a2b_qp(data), ""
+        case "x-uuencode" | "uuencode" | "x-uue" | "uue":
+            return _decode_uu(data)
+    return data, "unknown_encoding"
+
+
+def decode_base64(data: bytes) -> tuple[bytes, str]:
+    """`data` decoded, and "" or "bad_base64".
+
+    Foreign bytes are skipped (RFC 2045 6.8) and missing padding is supplied. Padding ends a piece, not the data: what follows
+    it is decoded as well, or a sender could hide it from the filter.
+    """
+    # Two `replace` of one byte are five times faster than one of b"\r\n", and twice as fast as `translate`.
+    compact = data.replace(b"\n", b"").replace(b"\r", b"")
+    try:
+        return pybase64.b64decode(compact, validate=True), ""
+    except Error:
+        pieces = re.split(rb"=+", compact.translate(None, _NOT_BASE64), maxsplit=_PIECES)[:_PIECES]
+        return b"".join(map(_decode_piece, pieces)), "bad_base64"
+
+
+def _decode_piece(piece: bytes) -> bytes:
+    if len(piece) % 4 == 1:  # six bits are no byte
+        piece = piece[:-1]
+    return pybase64.b64decode(piece + b"=" * (-len(piece) % 4))
+
+
+def _decode_uu(data: bytes) -> tuple[bytes, str]:
+    begin = _UU_BEGIN.search(data)
+    if begin is None:
+        return data, "bad_uuencode"
+    decoded = bytearray()
+    flag = "uuencode_cap" if len(data) > _UU_LIMIT else ""
+    for line in data[begin.end() : begin.end() + _UU_LIMIT].split(b"\n"):
+        line = line.rstrip(b"\r")
+        if line == b"end":
+            break
+        if line:
+            try:
+                decoded += a2b_uu(line)
+            except Error:
+                # Some encoders count a line's padding wrongly: the length in front of it is what holds.
+                size = ((line[0] - 32) & 63) * 4 // 3 + 5
+                try:
+                    decoded += a2b_uu(line[:size])
+                except Error:
+                    flag = flag or "bad_uuencode"
+    return bytes(decoded), flag

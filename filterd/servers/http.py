@@ -1,0 +1,143 @@
+"""The HTTP door: Rspamd's scan protocol over a connection, joined to `scan(request)`.
+
+Promises:
+
+* Every request gets an answer: the verdict, or `{"error": …}` with a status; never an empty 200.
+* A request must be complete within `timeout` seconds of its first byte, however slowly it drips; between two requests a
+  kept-alive connection may be silent for `keepalive_timeout` seconds.
+* A connection is kept only when its client asked for that, and one client's fault never reaches another's connection.
+"""
+
+from collections.abc import Callable
+from email.utils import formatdate
+from logging import getLogger
+from time import monotonic, time
+
+from filterd.mail.envelope import Envelope
+from filterd.mail.message import Message
+from filterd.mail.request import Overloaded, ScanRequest
+from filterd.mail.verdict import Verdict
+from filterd.net.listen import Connection
+from filterd.outcome import RequestFailed
+from filterd.proto import http1, rspamd
+
+__all__ = ["HttpServer"]
+
+log = getLogger("filterd.http")
+
+LINGER = 2.0
+"""Seconds a refused client is listened to after the answer, so that the answer is not lost in a reset (RFC 9112 9.6)."""
+
+LINGER_BYTES = 16 * 1024 * 1024
+
+
+class HttpServer:
+    """Serves connections; `scan` is the joint to the engine. Times are seconds, sizes bytes."""
+
+    def __init__(
+        self,
+        scan: Callable[[ScanRequest], Verdict],
+        *,
+        max_message: int,
+        timeout: float = 60.0,
+        keepalive_timeout: float = 60.0,
+    ) -> None:
+        self.scan = scan
+        self.max_message = max_message
+        self.timeout = timeout
+        self.keepalive_timeout = keepalive_timeout
+        self._date = b""
+        self._date_of = 0
+
+    def serve(self, connection: Connection) -> None:
+        """Answer requests until the client or a fault ends it."""
+        parser = http1.RequestParser(max_body=self.max_message)
+        until = monotonic() + self.timeout
+        while True:
+            data = connection.read(until=until)
+            if not connection.busy:
+                connection.busy = True
+                until = monotonic() + self.timeout
+            try:
+                requests = parser.feed(data)
+                for request in requests:
+                    reply, keep = self._answer(request, connection)
+                    connection.write(reply, until=monotonic() + self.timeout)
+                    if not keep:
+                        return
+                if parser.fault is not None:
+                    raise parser.fault
+            except http1.ProtocolError as error:
+                self._refuse(connection, error)
+                return
+            if parser.closed:
+                return
+            if requests:
+                connection.busy = parser.is_begun
+                until = monotonic() + (self.timeout if connection.busy else self.keepalive_timeout)
+                if connection.draining and not connection.busy:
+                    return
+            elif parser.expects_continue:
+                parser.expects_continue = False
+                connection.write(http1.CONTINUE, until=until)
+
+    def _answer(self, request: http1.Request, connection: Connection) -> tuple[bytes, bool]:
+        # A client of HTTP/1.1 that says nothing about the connection could have it kept; Rspamd never keeps one, and neither
+        # do we unless it is asked for.
+        keep = request.keep_alive and rspamd.asks_keep_alive(request) and not connection.draining
+        command, headers = rspamd.command(request)
+        if command == "ping":
+            return self._render(200, b"pong\r\n", request, keep, content_type="text/plain"), keep
+        if command != "checkv2":
+            return self._error(500, "invalid command", "protocol-error", request, keep), keep
+        scan_request = ScanRequest(Message(request.body), Envelope(headers), "http", connection.peer)
+        try:
+            verdict = self.scan(scan_request)
+        except Overloaded as error:
+            return self._error(503, str(error), "task-error", request, keep), keep
+        except Exception:
+            log.exception("a message from %s could not be scanned", connection.peer)
+            return self._error(500, "internal error, see the log", "task-error", request, keep), keep
+        return self._render(200, rspamd.render_verdict(verdict), request, keep), keep
+
+    def _error(self, status: int, text: str, domain: str, request: http1.Request | None, keep: bool) -> bytes:
+        return self._render(status, rspamd.render_error(text, domain), request, keep, reason=text)
+
+    def _render(
+        self,
+        status: int,
+        body: bytes,
+        request: http1.Request | None,
+        keep: bool,
+        *,
+        content_type: str = "application/json",
+        reason: str | None = None,
+    ) -> bytes:
+        now = int(time())
+        if now != self._date_of:
+            # Once a second: making the text costs more than the rest of the head.
+            self._date_of, self._date = now, formatdate(now, usegmt=True).encode()
+        return http1.render_response(
+            status,
+            body=body,
+            content_type=content_type,
+            keep_alive=keep,
+            reason=reason,
+            date=self._date,
+            head=request is not None and request.method == "HEAD",
+        )
+
+    def _refuse(self, connection: Connection, error: http1.ProtocolError) -> None:
+        log.info("%s: %s", connection.peer, error)
+        if error.kind == "closed":
+            return
+        connection.write(self._error(error.status, str(error), "protocol-error", None, False), until=monotonic() + LINGER)
+        # The client may still be sending: closing now would reset the connection and could take the answer with it.
+        until = monotonic() + LINGER
+        try:
+            connection.shutdown()
+            read = 0
+            while read < LINGER_BYTES and (data := connection.read(until=until)):
+                read += len(data)
+        except RequestFailed:
+            pass

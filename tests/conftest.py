@@ -1,0 +1,43 @@
+"""Fixtures for every test: real partners on loopback, and the watch on the hub."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.hub import watched
+from tests.support.partners import RedisServer, ask_redis, running_redis, running_unbound
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis: RedisServer) -> RedisServer:
+    """A redis-server (`.port`, `.unix_socket`), empty at the beginning of each test."""
+    assert ask_redis(_redis.port, "FLUSHALL") == b"+OK"
+    return _redis
+
+
+@pytest.fixture
+def unbound_server(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts an unbound that knows the records given and gives its port: `unbound_server(["mx.test. A 192.0.2.1"])`."""
+    with ExitStack() as servers:
+
+        def start(records: Sequence[str], *, zones: Mapping[str, str] | None = None) -> int:
+            directory = tmp_path / f"unbound{len(list(tmp_path.iterdir()))}"
+            directory.mkdir()
+            return servers.enter_context(running_unbound(directory, records, zones=zones))
+
+        yield start
+
+
+@pytest.fixture
+def hub_free(tmp_path: Path) -> Iterator[None]:
+    """Fails the test if it held the hub for more than 50 ms. Name it last, after the fixtures that start servers."""
+    with watched(tmp_path / "hub-held.txt"):
+        yield

@@ -1,0 +1,1 @@
+"""What several tests stand on: real partner programs, a watch on the hub, the check of coverage by own tests."""
