@@ -52,7 +52,7 @@ class Failure(str):
         """The whole story in one line, for logs: the text, then whatever of kind, phase, peer and time it does not say."""
         text = str(self)
         told = [text if text.startswith(self.kind) else f"{self.kind}: {text}"]
-        if self.phase and self.phase not in text:
+        if self.phase and self.phase not in text and self.phase != self.kind:
             told.append(f"in phase {self.phase}")
         if self.peer and self.peer not in text:
             told.append(f"with {self.peer}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Certificates
 from tests.support.hub import watched
 from tests.support.partners import RedisServer, ask_redis, running_redis, running_unbound
 
@@ -34,6 +35,12 @@ def unbound_server(tmp_path: Path) -> Iterator[Callable[..., int]]:
             return servers.enter_context(running_unbound(directory, records, zones=zones))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority of our own (`.ca_file`) and servers' certificates: good, wrong-name, expired, self-signed."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -49,10 +49,9 @@ def _listed(value: object) -> object:
 
 def _words(value: object) -> object:
     """A list may also be one string, with spaces or commas between."""
-    words = value.replace(",", " ").split() if isinstance(value, str) else []
-    return (
-        tuple(Written(word, value.folder) for word in words) if isinstance(value, Written) else tuple(words) or _listed(value)
-    )
+    if not isinstance(value, str):
+        return _listed(value)
+    return tuple(Written(word, units.folder_of(value)) for word in value.replace(",", " ").split())
 
 
 def _existing(path: Path) -> Path:
@@ -62,7 +61,10 @@ def _existing(path: Path) -> Path:
 
 
 def _nameserver(value: object) -> Address:
-    server = units.address(value, default_port=53) if value else Address()
+    try:
+        server = units.address(value, default_port=53)
+    except ValueError:
+        server = Address()
     if not units.is_ip(server.host):
         raise ValueError('is not the IP address of a name server ("127.0.0.53", "192.0.2.1:5353", "[::1]:53")')
     return server

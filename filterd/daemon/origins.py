@@ -16,7 +16,7 @@ from filterd.daemon.units import Written
 __all__ = ["Unreadable", "canonical", "dotted", "merge", "parse_set", "read_table", "shown_path", "toml_text"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_TOML_PLACE = re.compile(r"(.*) \((?:at line (\d+), column (\d+)|at end of document)\)", re.DOTALL)
+_NUMBER = re.compile(r"[0-9]+")
 _SECRET = re.compile(r"(?:^|[_-])(?:password|passwd|secret|token|api_?key)s?$", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _SHOWN_CHARACTERS = 200  # of one value: enough to recognise it, and a terminal line stays a line
@@ -49,12 +49,10 @@ def read_table(path: Path) -> Table:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        match = _TOML_PLACE.fullmatch(str(error))
-        if match is None:
-            raise Unreadable(f"is not TOML: {error}") from None
+        # The reason ends in the place, "(at line 3, column 5)" or "(at end of document)".
+        reason, _, where = str(error).rpartition(" (at ")
         lines = text.split("\n")
-        place = f"{match[2]}:{match[3]}" if match[2] else f"{len(lines)}:{len(lines[-1]) + 1}"
-        raise Unreadable(match[1], place=place) from None
+        raise Unreadable(reason, place=":".join(_NUMBER.findall(where)) or f"{len(lines)}:{len(lines[-1]) + 1}") from None
     written: Table = _written(table, path.parent.resolve())
     return written
 
@@ -119,7 +117,7 @@ def dotted(path: tuple[str | int, ...]) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False))
+            text += ("." if text else "") + (step if _BARE_KEY.fullmatch(step) else _quoted(step))
     return text
 
 
@@ -137,8 +135,12 @@ def toml_text(value: Any, *, key: str = "") -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_text(item) for item in value) + "]"
     text = _CREDENTIALS.sub("(hidden)", str(value))
-    clipped = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-    return json.dumps(clipped, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one character JSON leaves and TOML does not
+    return _quoted(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+
+
+def _quoted(text: str) -> str:
+    # DEL is the one character that a JSON string may hold as it is and a TOML string may not.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def shown_path(path: Path) -> str:

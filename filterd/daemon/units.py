@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
-__all__ = ["Address", "Written", "absolute", "address", "bind", "duration", "is_ip", "size"]
+__all__ = ["Address", "Written", "absolute", "address", "bind", "duration", "folder_of", "is_ip", "size"]
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(ms|s|min|h|d)?")
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) *(ms|s|min|h|d)?")
 _SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(?:([kmg])(?:i?b)?|b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) *(?:([kmg])(?:i?b)?|b)?", re.IGNORECASE)
 _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _HOST_PORT = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _IN_OCTAL = re.compile(r"0?[0-7]{3}")
@@ -63,7 +63,7 @@ def absolute(value: object) -> Path:
     """A path; a relative one counts from the folder where it was written, else from the working directory."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("is not a path")
-    return Path(os.path.normpath(_folder(value) / value))
+    return Path(os.path.normpath(folder_of(value) / value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def address(value: object, *, default_port: int | None = None) -> Address:
     """A peer: "host:port", "[::1]:port" or "unix:/path"; the port may be left out where there is a default."""
     text = value if isinstance(value, str) else ""
     if text.startswith("unix:"):
-        return Address(path=_socket_path(Written(text.removeprefix("unix:"), _folder(value))))
+        return Address(path=_socket_path(Written(text.removeprefix("unix:"), folder_of(value))))
     if default_port is not None and is_ip(text):
         return Address(host=text, port=default_port)
     match = _HOST_PORT.fullmatch(text)
@@ -112,7 +112,7 @@ def bind(value: object) -> Address:
     text, *options = (isinstance(value, str) and value.split()) or [""]
     if text.startswith("*:"):
         raise ValueError(f'does not say which family: write "0.0.0.0{text[1:]}", "[::]{text[1:]}" or both')
-    where = address(Written(text, _folder(value)))
+    where = address(Written(text, folder_of(value)))
     for option in options:
         name, _, setting = option.partition("=")
         if not where.path or not setting or name not in ("mode", "owner", "group"):
@@ -137,7 +137,8 @@ def is_ip(text: str) -> bool:
     return True
 
 
-def _folder(value: object) -> Path:
+def folder_of(value: object) -> Path:
+    """What a relative path counts from: the folder where it was written, else the working directory."""
     return value.folder if isinstance(value, Written) else Path.cwd()
 
 

@@ -152,6 +152,8 @@ class Scan(Task):
         self.failures.append(failure)
         rule.errors += 1
         self.engine.on_failure(self, failure)
+        if self.results.is_sealed:
+            return
         if rule.on_error == "symbol":
             self.insert_result(FAILED_SYMBOL, 1.0, rule.name)
         elif rule.on_error == "tempfail":
@@ -190,6 +192,7 @@ class Engine:
             task.timed_out = task.cut
             self._stage(task, plan.late, renew=True)
             verdict = self._judge(task)
+            task.results.seal()
             self._stage(task, plan.after_answer, renew=True)
         finally:
             task.timer.close()

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from filterd.mail.words import decode_words
 
-__all__ = ["Address", "parse_addresses", "parse_path", "split_paths"]
+__all__ = ["MAX_ADDRESSES", "MAX_ADDRESS_TEXT", "Address", "parse_addresses", "parse_path", "split_paths"]
 
-_LIMIT = 64 * 1024  # characters of a header value
-_COUNT = 2000  # addresses of a header value
+MAX_ADDRESS_TEXT = 64 * 1024  # characters of a header value
+MAX_ADDRESSES = 2000  # addresses of a header value
 _PATH_LENGTH = 1024  # characters of an envelope path; RFC 5321 4.5.3.1 allows 256, variable envelope senders use more
 
 _DOT_ATOM = re.compile(r"[^\s\"(),:;<>@\[\\\]\x00-\x1f\x7f]+")
@@ -33,6 +33,8 @@ _TOKEN = re.compile(
       | (?P<mark>.)""",
     re.VERBOSE | re.DOTALL,
 )
+# What nearly all of them look like: nothing that could be read in two ways.
+_PLAIN = re.compile(r'\s*+(?:"([^"\\]*+)"\s*+|([^"(),:;<>@\[\\\]]*+))<([^\s"(),:;<>@\[\\\]]++)@([^\s"(),:;<>@\[\\\]]++)>\s*+')
 _BRACKET = re.compile(r"[()]|\\.", re.DOTALL)
 
 
@@ -130,13 +132,18 @@ def parse_addresses(value: str) -> list[Address]:
     missing ends of quotes, comments and angles, blanks where none may be, and names without an address (these are given with
     an empty address flagged `broken`).
     """
-    value = value[:_LIMIT]
+    value = value[:MAX_ADDRESS_TEXT]
+    plain = _PLAIN.fullmatch(value)
+    if plain is not None:
+        quoted, words, user, domain = plain.groups()
+        name = " ".join(words.split()) if quoted is None else quoted.strip()
+        return [_build(user, domain, raw=value.strip(), name=decode_words(name), flags={"braced"})]
     addresses: list[Address] = []
     entry = _Entry(0)
     at, end = 0, len(value)
     # A quote or bracket without its end is skipped, and then so are all later ones: nothing is searched twice.
     quotes_end = brackets_end = True
-    while at < end and len(addresses) < _COUNT:
+    while at < end and len(addresses) < MAX_ADDRESSES:
         token = _TOKEN.match(value, at)
         assert token is not None
         kind, text = token.lastgroup, token[0]
@@ -167,7 +174,7 @@ def parse_addresses(value: str) -> list[Address]:
             quotes_end, at = False, start + 1
         else:
             entry.add(text)
-    if len(addresses) < _COUNT:
+    if len(addresses) < MAX_ADDRESSES:
         entry.finish(value[entry.start :], addresses)
     return addresses
 

@@ -21,10 +21,10 @@ __all__ = ["codec_for", "decode", "text_of"]
 _CODECS = {
     name: name
     for name in (
-        "utf_8 utf_16 utf_16_le utf_16_be utf_32 utf_7 koi8_r koi8_u koi8_t mac_roman mac_cyrillic cp437 cp850 cp852 cp855 "
-        "cp857 cp866 cp874 cp932 cp949 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859_2 iso8859_3 iso8859_4 "
-        "iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_10 iso8859_13 iso8859_14 iso8859_15 iso8859_16 gb18030 hz big5hkscs "
-        "euc_jp iso2022_jp iso2022_kr johab"
+        "utf_8 utf_16 utf_16_le utf_16_be utf_32 utf_7 koi8_r koi8_u koi8_t mac_roman mac_cyrillic cp437 cp850 cp852 "
+        "cp855 cp857 cp866 cp874 cp932 cp949 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859_2 "
+        "iso8859_3 iso8859_4 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_10 iso8859_13 iso8859_14 iso8859_15 "
+        "iso8859_16 gb18030 hz big5hkscs euc_jp iso2022_jp iso2022_kr johab"
     ).split()
 } | {
     "ascii": "ascii",

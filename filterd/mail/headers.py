@@ -28,6 +28,7 @@ _SEARCHES = 6  # different names looked for before an index is cheaper
 _SEARCHABLE = 3 * _COUNT
 _FIRST_WINDOW = 4096
 
+_TOKEN = bytes(range(33, 58)) + bytes(range(59, 127))  # RFC 5322 3.6.8
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 
@@ -42,22 +43,27 @@ class HeaderEnd(NamedTuple):
 
 def find_header_end(data: bytes, start: int, end: int) -> HeaderEnd:
     """Look for the empty line after the fields in `data[start:end]`. Lines may end in CRLF or LF."""
+    if start == end:
+        return HeaderEnd(end, end, is_found=True)
     if data.startswith((b"\n", b"\r\n"), start, end):
         return HeaderEnd(start, data.index(b"\n", start) + 1, is_found=True)
-    # In growing windows, or a message with LF would be searched to its end for a CRLF.
+    # The first line tells how lines end, mostly. Where lines of both kinds are mixed the other one is seen as well, but only
+    # looked for as far as it may come first.
+    is_crlf = data.endswith(b"\r", start, max(start, data.find(b"\n", start, end)))
+    likely, other = (b"\n\r\n", b"\n\n") if is_crlf else (b"\n\n", b"\n\r\n")
+    # In growing windows, or a message would be searched to its end for what it does not have.
     size = _FIRST_WINDOW
-    while start < end:
+    while True:
         stop = min(start + size, end)
-        lf = data.find(b"\n\n", start, stop)
-        crlf = data.find(b"\n\r\n", start, stop if lf < 0 else lf)
-        if crlf >= 0:
-            return HeaderEnd(crlf + 1, crlf + 3, is_found=True)
-        if lf >= 0:
-            return HeaderEnd(lf + 1, lf + 2, is_found=True)
+        found = data.find(likely, start, stop)
+        earlier = data.find(other, start, stop if found < 0 else found + 1)
+        if earlier >= 0:
+            return HeaderEnd(earlier + 1, earlier + len(other), is_found=True)
+        if found >= 0:
+            return HeaderEnd(found + 1, found + len(likely), is_found=True)
         if stop == end:
-            break
+            return HeaderEnd(end, end, is_found=False)
         start, size = stop - 2, size * 4
-    return HeaderEnd(end, end, is_found=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class Headers:
     """All fields of one block, in order.
 
     `flags` tells what was broken: `header_cap` (the block was longer than 512 KiB or had more than 5000 fields, the rest is
-    not looked at) and `bad_header` (a line without a colon, or a blank within a name).
+    not looked at) and `bad_header` (a line without a colon, or a name with a blank, control or 8-bit character in it).
     """
 
     def __init__(self, block: bytes) -> None:
@@ -118,7 +124,7 @@ class Headers:
             self._searches += 1
             return self._search(key)
         orders = self._index.get(key)
-        return self._fields[orders[0]][1] if orders else None
+        return self._fields[orders[0]][1].removesuffix(b"\r") if orders else None
 
     def all(self, name: str) -> list[Header]:
         """Every field of this name, topmost first."""
@@ -145,7 +151,7 @@ class Headers:
 
     def _header(self, order: int) -> Header:
         name, raw = self._fields[order]
-        return Header(text_of(name), raw, order)
+        return Header(text_of(name), raw.removesuffix(b"\r"), order)
 
     @lazy
     def _lowered(self) -> bytes:
@@ -177,10 +183,13 @@ class Headers:
             flags.add("header_cap")
         for line in lines:
             name, colon, raw = line.partition(b":")
+            if colon and name and not name.translate(None, _TOKEN):
+                fields.append((name, raw))
+                continue
             name = name.rstrip(b" \t")
             if colon and name and name[0] > 32 and b"\n" not in name:
-                fields.append((name, raw.removesuffix(b"\r")))
-                if b" " in name:
+                fields.append((name, raw))
+                if name.translate(None, _TOKEN):
                     flags.add("bad_header")
             elif line.strip():
                 flags.add("bad_header")

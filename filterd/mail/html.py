@@ -11,17 +11,20 @@ Promises:
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import unescape
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
 __all__ = ["HtmlText", "visible_text"]
 
-# Ordinary newsletters have some 1000 tags, and no attribute above 2 KB.
+# What the tree builder gets. Ordinary newsletters have some 1000 tags; a place without any tag for that long means a tag with
+# thousands of attributes, or a very long paragraph.
 _TAGS: Final = 6000
-_TAG_LENGTH: Final = 8 * 1024
+_WINDOW: Final = 4096
 _PLAIN_TAGS: Final = 50_000
 
 _ENTITIES: Final = 20_000
@@ -32,7 +35,21 @@ _BLOCKS = (
     "tfoot th thead tr ul"
 ).split()
 _LINES = frozenset(_BLOCKS)
-_BLOCK = re.compile(rf"<(?:/?(?:{'|'.join(_BLOCKS)})\b)", re.IGNORECASE)
+
+
+def _any_case(word: str) -> str:
+    return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in word)
+
+
+# Grouped by their first letters, and spelt in both cases: this is four times faster than one alternation with IGNORECASE.
+_BLOCK = re.compile(
+    "<(?=/?(?:{})[\\s/>])".format(
+        "|".join(
+            f"{_any_case(first)}(?:{'|'.join(_any_case(name[1:]) for name in names)})"
+            for first, names in groupby(_BLOCKS, key=itemgetter(0))
+        )
+    ).encode()
+)
 
 # What ends a comment for a browser (WHATWG HTML 13.2.5.43 on), and elements whose content is no text.
 _DROPPED = re.compile(
@@ -45,14 +62,17 @@ _TAG = re.compile(
 )
 _ENTITY = re.compile(r"&(?:#(?:\d{1,7}|x[0-9a-f]{1,6})|[a-z][a-z0-9]{1,31});?", re.IGNORECASE)
 
-# How inline style hides text, and the selector of the elements to look at.
-_ZERO = r"(?:0++(?:\.0*+)?+|\.0++)(?:px|pt|em|rem|%)?+\s*+(?:[;!\"']|$)"
-_HIDING = {
-    "display": (re.compile(r"display\s*+:\s*+none"), "[style*=none i]"),
-    "visibility": (re.compile(r"visibility\s*+:\s*+hidden"), "[style*=hidden i]"),
-    "font-size": (re.compile(rf"font-size\s*+:\s*+{_ZERO}"), "[style*=font-size i]"),
-    "opacity": (re.compile(rf"opacity\s*+:\s*+{_ZERO}"), "[style*=opacity i]"),
-}
+# How inline style hides text: a literal to look for, what must stand there, and the selector of the elements to look at.
+_ZERO = rb"(?:0++(?:\.0*+)?+|\.0++)(?:px|pt|em|rem|%)?+\s*+(?:[;!\"']|\Z)"
+_HIDING = (
+    (b"display", re.compile(rb"display\s*+:\s*+none"), "[style*=none i]"),
+    (b"hidden", re.compile(rb"hidden"), "[hidden],[style*=hidden i]"),
+    (b"font-size", re.compile(rb"font-size\s*+:\s*+" + _ZERO), "[style*=font-size i]"),
+    (b"opacity", re.compile(rb"opacity\s*+:\s*+" + _ZERO), "[style*=opacity i]"),
+)
+_HIDES = re.compile(
+    rb"(?<![\w-])(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden|(?:font-size|opacity)\s*+:\s*+" + _ZERO + rb")"
+)
 
 
 class HtmlText(NamedTuple):
@@ -64,17 +84,17 @@ class HtmlText(NamedTuple):
 
 def visible_text(html: str) -> HtmlText:
     """The text a reader of `html` sees, one line for each block."""
-    if html.count("<") <= _TAGS and max(map(len, html.split(">"))) <= _TAG_LENGTH:
-        return _by_tree(html)
+    if html.count("<") <= _TAGS and all(">" in html[at : at + _WINDOW] for at in range(0, len(html) - _WINDOW, _WINDOW)):
+        return _by_tree(html.encode("utf-8", "replace"))
     return _by_expressions(html)
 
 
-def _by_tree(html: str) -> HtmlText:
-    tree = LexborHTMLParser(_BLOCK.sub(r"\n\g<0>", _one_line(html)))
+def _by_tree(html: bytes) -> HtmlText:
+    tree = LexborHTMLParser(_BLOCK.sub(b"\n<", html.replace(b"\n", b" ").replace(b"\r", b" ")))
     is_hidden = False
-    for pattern, selector in _hints(html.lower()):
+    for selector in _selectors(html.lower()):
         for node in tree.css(selector):
-            if node.tag != "html" and (pattern is None or pattern.search((node.attributes.get("style") or "").lower())):
+            if node.tag != "html" and _is_hidden(node.attributes):
                 node.decompose()
                 is_hidden = True
     tree.strip_tags(["script", "style", "title"])
@@ -82,30 +102,28 @@ def _by_tree(html: str) -> HtmlText:
     return HtmlText(_lines("" if shown is None else shown.text()), frozenset({"hidden_text"} if is_hidden else ()))
 
 
-def _hints(lowered: str) -> Iterator[tuple[re.Pattern[str] | None, str]]:
-    """What may hide text in this document: found by literal searches, as nearly all documents have none of it."""
-    for word, (pattern, selector) in _HIDING.items():
-        at = lowered.find(word)
+def _selectors(html: bytes) -> Iterator[str]:
+    """What may be hidden in this document: found by literal searches, as most documents hide nothing."""
+    for word, pattern, selector in _HIDING:
+        at = html.find(word)
         while at >= 0:
-            if pattern.match(lowered, at):
-                yield pattern, selector
+            if pattern.match(html, at):
+                yield selector
                 break
-            at = lowered.find(word, at + 1)
-    if " hidden" in lowered:
-        yield None, "[hidden]"
+            at = html.find(word, at + 1)
+
+
+def _is_hidden(attributes: Mapping[str, str | None]) -> bool:
+    return "hidden" in attributes or _HIDES.search((attributes.get("style") or "").lower().encode()) is not None
 
 
 def _by_expressions(html: str) -> HtmlText:
-    pieces = _TAG.split(_DROPPED.sub(" ", _one_line(html)), _PLAIN_TAGS)
+    pieces = _TAG.split(_DROPPED.sub(" ", html.replace("\n", " ").replace("\r", " ")), _PLAIN_TAGS)
     pieces[1::2] = ["\n" if name and name.lower() in _LINES else "" for name in pieces[1::2]]
     text = "".join(pieces)
     if "&" in text:
         text = _ENTITY.sub(lambda entity: unescape(entity[0]), text, count=_ENTITIES)
     return HtmlText(_lines(text), frozenset({"html_cap"}))
-
-
-def _one_line(html: str) -> str:
-    return html.replace("\n", " ").replace("\r", " ")
 
 
 def _lines(text: str) -> str:

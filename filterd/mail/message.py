@@ -9,7 +9,7 @@ Promises:
 import hashlib
 from datetime import datetime
 
-from filterd.mail.address import Address, parse_addresses
+from filterd.mail.address import MAX_ADDRESS_TEXT, MAX_ADDRESSES, Address, parse_addresses
 from filterd.mail.dates import parse_date
 from filterd.mail.headers import Header, HeaderEnd, Headers
 from filterd.mail.lazy import lazy
@@ -30,6 +30,7 @@ class Message:
         """Without `is_mime` all of `raw` is one body without headers, for clients that send something else than mail."""
         self.raw = raw
         self._is_mime = is_mime
+        self._has_more_addresses = False
 
     @property
     def size(self) -> int:
@@ -111,7 +112,13 @@ class Message:
         return [parse_received(header.value) for header in self.fields.all("received")[:_HOPS]]
 
     def _addresses(self, name: str) -> list[Address]:
-        return [address for header in self.fields.all(name) for address in parse_addresses(header.value)]
+        addresses: list[Address] = []
+        for header in self.fields.all(name):
+            addresses += parse_addresses(header.value)
+            if len(addresses) >= MAX_ADDRESSES or len(header.raw) > MAX_ADDRESS_TEXT:
+                self._has_more_addresses = True
+                break
+        return addresses
 
     # ---------------------------------------------------------------------------------------------------------------- body
 
@@ -152,6 +159,9 @@ class Message:
         none. What is wrong with a text is said by `TextPart.flags`.
         """
         flags = {"mbox_line"} if self._has_mbox_line else set()
+        self.from_, self.to, self.cc, self.reply_to  # noqa: B018 - looking at them sets the mark
+        if self._has_more_addresses:
+            flags.add("address_cap")
         if self.fields.count("received") > _HOPS:
             flags.add("received_cap")
         return frozenset(flags).union(*(part.flags for part in self.parts))

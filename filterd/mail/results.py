@@ -98,7 +98,7 @@ class PreResult:
 class Results:
     """What has been found on one message so far."""
 
-    __slots__ = ("_group_totals", "pre_results", "score", "scoring", "symbols")
+    __slots__ = ("_group_totals", "is_sealed", "pre_results", "score", "scoring", "symbols")
 
     def __init__(self, scoring: Scoring) -> None:
         self.scoring = scoring
@@ -106,9 +106,11 @@ class Results:
         self.score = 0.0
         self.pre_results: list[PreResult] = []
         self._group_totals: dict[str, float] = {}
+        self.is_sealed = False
 
     def insert(self, name: str, weight: float = 1.0, options: Iterable[str] = ()) -> Hit:
         """Record a hit and return the symbol's standing."""
+        self._check_open()
         setting = self.scoring.symbols.get(name, _UNKNOWN)
         if not isfinite(weight):
             weight = 0.0
@@ -136,6 +138,7 @@ class Results:
 
     def adjust(self, name: str, score: float, options: Iterable[str] = ()) -> Hit:
         """Set the score of a symbol that is there; raises KeyError where it is not."""
+        self._check_open()
         hit = self.symbols[name]
         self._add(hit.groups, score - hit.score)
         self.score += score - hit.score
@@ -145,12 +148,21 @@ class Results:
 
     def remove(self, name: str) -> bool:
         """Take a symbol back with its score; False where it was not there."""
+        self._check_open()
         hit = self.symbols.pop(name, None)
         if hit is None:
             return False
         self._add(hit.groups, -hit.score)
         self.score -= hit.score
         return True
+
+    def seal(self) -> None:
+        """The verdict is made: a change from now on raises RuntimeError."""
+        self.is_sealed = True
+
+    def _check_open(self) -> None:
+        if self.is_sealed:
+            raise RuntimeError("the verdict is made, an idempotent rule cannot change it")
 
     def _fit(self, setting: SymbolScore, points: float) -> float:
         # Most symbols are in no capped group: two look-ups, no arithmetic.
@@ -175,6 +187,7 @@ class Results:
 
     def decide(self, pre_result: PreResult) -> None:
         """Add a pre-result; the highest priority decides, among equals the first."""
+        self._check_open()
         self.pre_results.append(pre_result)
         self.pre_results.sort(key=lambda one: -one.priority)
 

@@ -36,7 +36,7 @@ from gevent import get_hub, getcurrent, sleep
 from filterd.net.greenlets import Stop
 from filterd.outcome import Failure, Kind, RequestFailed
 
-__all__ = ["Address", "Buffer", "Stream", "failed", "gather", "peer_name", "wait"]
+__all__ = ["Address", "Buffer", "Data", "Stream", "failed", "gather", "peer_name", "wait"]
 
 # The C socket: never replaced by monkey patching, so this module is the same in a patched process and in a plain one.
 Socket = _socket.socket
@@ -45,6 +45,8 @@ Address = tuple[str, int] | str
 """`(ip, port)` or the path of a unix socket. Names are resolved before they come here."""
 
 Buffer = bytes | bytearray | memoryview
+Data = Buffer | str | Iterable[Buffer | str]
+"""What rules send: str goes out as UTF-8."""
 
 READ_SIZE = 65536
 FULL_QUEUE_PAUSE = 0.005
@@ -169,6 +171,16 @@ class Stream:
             if not self._ready(_READ, until, "read") and not self._last_look():
                 raise self._late("read")
 
+    def drop_received(self) -> None:
+        """Throw away what has arrived until now, up to 1 MiB: no peer may keep us busy with it."""
+        sock = self._open("read")
+        try:
+            for _ in range(16):
+                sock.recv(READ_SIZE)
+        except OSError as error:
+            if error.errno not in _AGAIN:
+                raise self._broken(error, "read") from None
+
     def _last_look(self) -> bool:
         # The timer and the data may both have become due while something held the loop; the data wins.
         try:
@@ -267,8 +279,8 @@ def _close_under(sock: Socket, watchers: list[Any]) -> None:
     sock.close()
 
 
-def gather(parts: "Buffer | str | Iterable[Buffer | str]") -> bytes:
-    """Data as rules give it (str as UTF-8, bytes, or a list of both) in one piece. Raises TypeError for anything else."""
+def gather(parts: Data) -> bytes:
+    """Data as rules give it in one piece. Raises TypeError for what is not `Data`."""
     if isinstance(parts, str):
         return parts.encode()
     if isinstance(parts, (bytes, bytearray, memoryview)):

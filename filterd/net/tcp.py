@@ -5,17 +5,18 @@ Promises:
 * A name with several addresses is tried address by address; a silent one leaves time for the next.
 * What has arrived stays readable after a failure, and a copy of it is in `failure.partial`.
 * Memory is bounded by the limit of each read.
-* Each conversation is counted once: as a reply when it was closed with nothing failed, else as the first thing that did.
+* Each conversation is counted once: when something in it fails, else as a reply when it is closed.
 """
 
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from filterd.net.counters import Counters
-from filterd.net.greenlets import Stop
-from filterd.net.stream import Buffer, Stream, failed, peer_name
+from filterd.net.stream import Address, Buffer, Stream, failed, peer_name
 from filterd.net.tls import TlsSettings, TlsStream
-from filterd.outcome import Kind, RequestFailed
+from filterd.net.upstream import Upstreams
+from filterd.outcome import RequestFailed
 
 if TYPE_CHECKING:
     from filterd.net.resolver import Resolver
@@ -44,16 +45,19 @@ class TcpClient:
         until: float | None,
         source: str | None = None,
         tls: TlsSettings | None = None,
+        upstream: Upstreams | None = None,
     ) -> "Conversation":
         """A conversation with `host` (a name, an address, or `unix:/path`, which has no port).
 
-        `source` is the local address to come from. Failures: `dns`, `connect`, `tls`, `timeout`.
+        `source` is the local address to come from. `upstream` chooses another server, and learns whether it did well; `host`
+        is then only the name its certificate must bear. Failures: `dns`, `connect`, `tls`, `timeout`.
         """
-        self.stats.begin()
+        report = _Report(self.stats, upstream)
+        dialled = (host, port) if report.server is None else _host_and_port(report.server)
         try:
-            conversation = Conversation(self._dial(host, port, until, source), host, self.stats)
+            conversation = Conversation(self._dial(*dialled, until, source), host, report)
         except BaseException as error:
-            self.stats.end(_ending(error))
+            report.failed(error)
             raise
         try:
             if tls is not None:
@@ -68,7 +72,7 @@ class TcpClient:
             return Stream.connect(host.removeprefix("unix:"), until=until)
         assert port is not None
         peer = peer_name((host.strip("[]"), port))
-        addresses = self.resolver.addresses(host, until=until)
+        addresses = self._resolve(host, peer, until)
         for others in range(len(addresses) - 1, 0, -1):
             now = monotonic()
             share = ATTEMPT if until is None else min(ATTEMPT, (until - now) / (others + 1))
@@ -78,22 +82,60 @@ class TcpClient:
                 pass
         return Stream.connect((addresses[-1], port), until=until, peer=peer, source=source)
 
+    def _resolve(self, host: str, peer: str, until: float | None) -> list[str]:
+        began = monotonic()
+        try:
+            return self.resolver.addresses(host, until=until)
+        except RequestFailed as error:
+            text = f"unable to resolve host: {host}: {error.failure}"
+            raise failed(text, error.failure.kind, peer=peer, phase="dns", since=began) from None
+
     def close(self) -> None:
         """Nothing is kept between conversations, so there is nothing to close."""
+
+
+class _Report:
+    """Says once how a conversation went: to the counters, and to the list its server is from."""
+
+    __slots__ = ("_open", "server", "stats", "upstream")
+
+    def __init__(self, stats: Counters, upstream: Upstreams | None) -> None:
+        self.stats = stats
+        self.upstream = upstream
+        self.server: Address | None = None if upstream is None else upstream.pick()
+        self._open = True
+        stats.requests += 1
+
+    def failed(self, error: BaseException) -> None:
+        if self._open:
+            self._open = False
+            self.stats.failed(error)
+            if self.upstream is not None and self.server is not None:
+                self.upstream.fail(self.server)
+
+    def done(self) -> None:
+        if self._open:
+            self._open = False
+            self.stats.replies += 1
+            if self.upstream is not None and self.server is not None:
+                self.upstream.ok(self.server)
+
+
+def _host_and_port(server: Address) -> tuple[str, int | None]:
+    return (f"unix:{server}", None) if isinstance(server, str) else server
 
 
 class Conversation:
     """One connection and what has been read from it ahead of its use."""
 
-    __slots__ = ("_asked", "_buffer", "_ending", "_stats", "host", "stream")
+    __slots__ = ("_asked", "_buffer", "_report", "host", "stream")
 
-    def __init__(self, stream: Stream, host: str, stats: Counters) -> None:
+    def __init__(self, stream: Stream, host: str, report: _Report) -> None:
         self.stream = stream
         self.host = host
-        self._stats = stats
+        self._report = report
         self._buffer = bytearray()
         self._asked = False
-        self._ending: str | None = None
 
     @property
     def peer(self) -> str:
@@ -146,13 +188,14 @@ class Conversation:
         try:
             self.stream.write(data, until=until)
         except BaseException as error:
-            self._note(error)
+            self._report.failed(error)
             raise
 
-    def start_tls(self, settings: TlsSettings, *, server_name: str | None = None, until: float | None) -> None:
+    def start_tls(self, settings: TlsSettings, server_name: str | None = None, *, until: float | None) -> None:
         """Go on in TLS; `server_name` is by default the host that was asked for.
 
-        Bytes that were received before are dropped: nobody had vouched for them.
+        Bytes that were received before are dropped: nobody had vouched for them. Where there is no name (a unix socket) the
+        certificate is verified, but not the name in it.
         """
         if isinstance(self.stream, TlsStream):
             raise failed("TLS has begun already", "tls", peer=self.peer, phase="tls", since=self.stream.began)
@@ -161,9 +204,11 @@ class Conversation:
         self._buffer.clear()
         try:
             self.stream.drop_received()
-            self.stream = TlsStream(self.stream, settings.context(named=server_name is not None), server_name, until=until)
+            if server_name is None:
+                settings = replace(settings, verify_host=False)
+            self.stream = TlsStream(self.stream, settings.context(), server_name, until=until)
         except BaseException as error:
-            self._note(error)
+            self._report.failed(error)
             raise
 
     def shutdown(self) -> None:
@@ -172,11 +217,8 @@ class Conversation:
 
     def close(self) -> None:
         """Close at once; a second call does nothing."""
-        if self.stream.sock is not None or self._ending != "":
-            self.stream.close()
-            if self._ending != "":
-                self._stats.end(self._ending or "replies")
-                self._ending = ""
+        self.stream.close()
+        self._report.done()
 
     def _more(self, until: float | None) -> bool:
         asked, self._asked = self._asked, False
@@ -184,10 +226,10 @@ class Conversation:
             data = self.stream.read(until=until, expect_wait=asked)
         except RequestFailed as error:
             error.failure.partial = bytes(self._buffer)
-            self._note(error)
+            self._report.failed(error)
             raise
         except BaseException as error:
-            self._note(error)
+            self._report.failed(error)
             raise
         self._buffer += data
         return bool(data)
@@ -196,3 +238,17 @@ class Conversation:
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
+
+    def _terminated(self) -> RequestFailed:
+        return failed(TERMINATED, "closed", peer=self.peer, phase="read", since=self.stream.began, partial=bytes(self._buffer))
+
+    def _cut_short(self) -> RequestFailed:
+        error = self._terminated()
+        self._report.failed(error)
+        return error
+
+    def _over(self, limit: int, text: str) -> RequestFailed:
+        partial = bytes(self._buffer[:limit])
+        error = failed(text, "limit", peer=self.peer, phase="read", since=self.stream.began, partial=partial)
+        self._report.failed(error)
+        return error

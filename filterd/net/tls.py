@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from filterd.net.greenlets import Stop
 from filterd.net.stream import READ_SIZE, Buffer, Stream, failed
-from filterd.outcome import Failure, RequestFailed
+from filterd.outcome import RequestFailed
 
 __all__ = ["TlsSettings", "TlsStream"]
 
@@ -65,15 +66,18 @@ class TlsStream(Stream):
     __slots__ = ("_incoming", "_outgoing", "session")
 
     def __init__(self, plain: Stream, context: ssl.SSLContext, server_name: str | None, *, until: float | None) -> None:
-        """Shakes hands; what was received before is not taken as part of TLS. Failures: `tls`, `timeout`."""
+        """Shakes hands. `server_name` is what the certificate must bear. Failures: `tls`, `timeout`."""
         assert plain.sock is not None
         super().__init__(plain.sock, plain.peer, began=plain.began)
         self._reader, self._writer = plain._reader, plain._writer
         plain.sock = plain._reader = plain._writer = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         try:
+            self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
             self._shake_hands(until)
+        except ValueError as error:
+            self.close()
+            raise self._tls_failed(f"{server_name!r} is no name for a server: {error}", "tls") from None
         except BaseException:
             self.close()
             raise
@@ -83,19 +87,29 @@ class TlsStream(Stream):
             try:
                 self.session.do_handshake()
             except ssl.SSLWantReadError:
-                try:
-                    self._flush(until)
-                    self._fill(until)
-                except RequestFailed as error:
-                    raise self._during_handshake(error.failure) from None
+                self._exchange(until)
             except ssl.SSLEOFError:
                 raise self._tls_failed("the peer closed the connection during the TLS handshake", "tls") from None
             except ssl.SSLError as error:
                 self._flush_quietly()
                 raise self._tls_failed(_reason(error), "tls") from None
             else:
-                self._flush(until)
+                self._exchange(until, reply=False)
                 return
+
+    def _exchange(self, until: float | None, *, reply: bool = True) -> None:
+        # One step of the handshake: what fails in it is a failure of TLS, whatever the socket was doing.
+        try:
+            self._flush(until)
+            if reply:
+                self._fill(until)
+        except RequestFailed as error:
+            if error.failure.kind == "timeout":
+                raise self._late("tls") from None
+            raise self._tls_failed(str(error.failure), "tls") from None
+        except Stop as stop:
+            stop.phase = "tls"
+            raise
 
     def read(self, size: int = READ_SIZE, *, until: float | None = None, expect_wait: bool = False) -> bytes:
         while not self.eof:
@@ -154,9 +168,6 @@ class TlsStream(Stream):
                 self.sock.send(self._outgoing.read())
             except OSError:
                 pass
-
-    def _during_handshake(self, failure: Failure) -> RequestFailed:
-        return self._late("tls") if failure.kind == "timeout" else self._tls_failed(str(failure), "tls")
 
     def _tls_failed(self, text: str, phase: str) -> RequestFailed:
         return failed(text, "tls", peer=self.peer, phase=phase, since=self.began)

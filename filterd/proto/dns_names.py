@@ -9,7 +9,7 @@ Promises:
   a name ends soon whatever the message holds.
 """
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address
 
 __all__ = ["MAX_STEPS", "ProtocolError", "encode_name", "list_name", "read_name", "reverse_name", "skip_name"]
 
@@ -141,9 +141,10 @@ def _reversed(ip: str) -> tuple[str, str]:
     # The usual case without `ipaddress`, which costs ten times as much: a message asks dozens of lists for each address.
     if len(parts) == 4 and _OCTETS.issuperset(parts):
         return ".".join(parts[::-1]), "in-addr.arpa"
-    address = ip_address(ip)
-    if address.version == 6:
-        if address.ipv4_mapped is None:
-            return ".".join(address.packed.hex()[::-1]), "ip6.arpa"
-        address = address.ipv4_mapped
-    return _reversed(str(address))
+    try:
+        address = IPv6Address(ip)
+    except ValueError:
+        raise ValueError(f"{ip[:80]!r} is not an IP address") from None
+    if address.ipv4_mapped is not None:
+        return _reversed(str(address.ipv4_mapped))
+    return ".".join(address.packed.hex()[::-1]), "ip6.arpa"

@@ -82,15 +82,14 @@ class HttpServer:
                 connection.write(http1.CONTINUE, until=until)
 
     def _answer(self, request: http1.Request, connection: Connection) -> tuple[bytes, bool]:
-        # A client of HTTP/1.1 that says nothing about the connection could have it kept; Rspamd never keeps one, and neither
-        # do we unless it is asked for.
-        keep = request.keep_alive and rspamd.asks_keep_alive(request) and not connection.draining
-        command, headers = rspamd.command(request)
+        keep = request.keep_alive and _asks_to_stay(request)
+        command = rspamd.command(request.target)
         if command == "ping":
-            return self._render(200, b"pong\r\n", request, keep, content_type="text/plain"), keep
-        if command != "checkv2":
-            return self._error(500, "invalid command", "protocol-error", request, keep), keep
-        scan_request = ScanRequest(Message(request.body), Envelope(headers), "http", connection.peer)
+            return self._render(200, rspamd.PONG, request, keep, content_type=rspamd.PLAIN), keep
+        if command is None:
+            return self._error(500, rspamd.INVALID_COMMAND, "protocol-error", request, keep), keep
+        envelope = Envelope(rspamd.scan_headers(request))
+        scan_request = ScanRequest(Message(request.body), envelope, "http", connection.peer)
         try:
             verdict = self.scan(scan_request)
         except Overloaded as error:
@@ -98,9 +97,11 @@ class HttpServer:
         except Exception:
             log.exception("a message from %s could not be scanned", connection.peer)
             return self._error(500, "internal error, see the log", "task-error", request, keep), keep
-        return self._render(200, rspamd.render_verdict(verdict), request, keep), keep
+        # Asked only now: the worker may have been told to end while the message was scanned.
+        keep = keep and not connection.draining
+        return self._render(200, rspamd.render_verdict(verdict, flags=envelope.flags), request, keep), keep
 
-    def _error(self, status: int, text: str, domain: str, request: http1.Request | None, keep: bool) -> bytes:
+    def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, keep: bool) -> bytes:
         return self._render(status, rspamd.render_error(text, domain), request, keep, reason=text)
 
     def _render(
@@ -110,7 +111,7 @@ class HttpServer:
         request: http1.Request | None,
         keep: bool,
         *,
-        content_type: str = "application/json",
+        content_type: str = rspamd.JSON,
         reason: str | None = None,
     ) -> bytes:
         now = int(time())
@@ -141,3 +142,9 @@ class HttpServer:
                 read += len(data)
         except RequestFailed:
             pass
+
+
+def _asks_to_stay(request: http1.Request) -> bool:
+    # HTTP/1.1 keeps a connection unless told otherwise. Rspamd never keeps one, and clients written for it may read to the
+    # end of the stream: so only who says keep-alive gets it.
+    return any(name == b"connection" and b"keep-alive" in value.lower() for name, value in request.headers)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filterd.daemon.units import Address, Written, absolute, address, bind, duration, size
 
-NOT_TEXT = [None, True, False, [], {}, b"8s"]
+NOT_TEXT: list[object] = [None, True, False, [], {}, b"8s"]
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ def test_a_relative_path_counts_from_where_it_was_written() -> None:
 
 @pytest.mark.parametrize("written", [*NOT_TEXT, "", "a\0b", 5])
 def test_what_is_no_path_is_refused(written: object) -> None:
-    with pytest.raises(ValueError, match="^is not a path$"):
+    with pytest.raises(ValueError, match=r"^is not a path$"):
         absolute(written)

@@ -86,7 +86,7 @@ def test_equal_questions_have_equal_octets() -> None:
 
 
 def test_an_unknown_type_is_a_value_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'axfr' is not a DNS record type; known are a, ns, cname, .*caa"):
+    with pytest.raises(ValueError, match=r"'axfr' is not a DNS record type; known are a, ns, cname, .*caa"):
         encode_question("example.org", "axfr")
 
 
@@ -180,7 +180,9 @@ def test_an_rcode_is_its_documented_text(rcode: int, text: str) -> None:
 
 
 def test_the_texts_without_an_rcode() -> None:
-    assert (NO_NAME, NO_RECORDS, TIMED_OUT) == (RCODE_TEXTS[3], "requested record is not found", "query timed out")
+    assert RCODE_TEXTS[3] == NO_NAME
+    assert NO_RECORDS == "requested record is not found"
+    assert TIMED_OUT == "query timed out"
     assert parse(answer_to("a")) == Reply(NO_RECORDS, ())
     assert parse(answer_to("a", f"{NAME}. 9 IN AAAA ::1")) == Reply(NO_RECORDS, ())
 
@@ -195,18 +197,18 @@ def test_the_texts_without_an_rcode() -> None:
         pytest.param((f"{NAME}. 20 IN CNAME x.example.org.",), (SOA,), 20, id="a CNAME's, if less"),
         pytest.param((), ("example.org. 7 IN NS ns.example.org.", SOA), 300, id="the SOA behind another record"),
         pytest.param((), ("example.org. 7 IN NS ns.example.org.",), 0, id="none without a SOA"),
-        pytest.param((), (r"example.org. 7 IN SOA \# 21 " + "00" * 21,), 0, id="none by a SOA that is too short"),
     ],
 )
 def test_how_long_there_is_none_may_be_kept(
     rcode: int, text: str, answers: tuple[str, ...], authority: tuple[str, ...], ttl: int
 ) -> None:
-    if authority and "21 00" in authority[0]:
-        whole = answer_to("a", authority=("example.org. 7 IN TYPE65280 " + authority[0].split(maxsplit=4)[4],), rcode=rcode)
-        data = whole.replace(b"\xff\x00\x00\x01", b"\0\6\0\1")
-    else:
-        data = answer_to("a", *answers, authority=authority, rcode=rcode)
+    data = answer_to("a", *answers, authority=authority, rcode=rcode)
     assert parse(data) == Reply(text, (), ttl)
+
+
+def test_a_soa_too_short_for_its_fields_tells_nothing() -> None:
+    data = answer_to("a", authority=(r"example.org. 7 IN TYPE65280 \# 21 " + "01" * 21,))
+    assert parse(data.replace(b"\xff\0\0\1", b"\0\6\0\1")) == Reply(NO_RECORDS, ())
 
 
 def test_a_name_that_does_not_exist_has_no_answers_whatever_else_is_said() -> None:
@@ -252,7 +254,7 @@ REPLIES = {
     "ptr": answer_to("ptr", f"{NAME}. 9 IN PTR a.b.example.org.", authority=(SOA,)),
     "soa": answer_to("soa", f"{NAME}. 9 IN SOA ns.example.org. a.example.org. 1 2 3 4 5", authority=(SOA,)),
     "srv": answer_to("srv", f"{NAME}. 9 IN SRV 1 2 25 a.example.org.", authority=(SOA,)),
-    "tlsa": answer_to("tlsa", f"{NAME}. 9 IN TLSA 3 1 1 00ff00ff", authority=(SOA,)),
+    "tlsa": answer_to("tlsa", f"{NAME}. 9 IN TLSA 3 1 0 00ff00ff", authority=(SOA,)),
     "caa": answer_to("caa", f'{NAME}. 9 IN CAA 0 issue "ca.example"', authority=(SOA,)),
     "any": answer_to("any", f"{NAME}. 9 IN A 192.0.2.1", f'{NAME}. 9 IN HINFO "a" "b"', authority=(SOA,)),
 }
@@ -308,7 +310,7 @@ def test_a_pointer_to_itself_is_malformed() -> None:
     data = answer_to("ptr", f"{NAME}. 9 IN PTR a.")
     start = len(data) - 3
     looped = data[: start - 2] + b"\0\2" + struct.pack("!H", 0xC000 | start)
-    with pytest.raises(ProtocolError, match="malformed reply: the compression pointer at octet .* does not lead backwards"):
+    with pytest.raises(ProtocolError, match=r"malformed reply: the compression pointer at octet .* does not lead backwards"):
         parse(looped, "ptr")
 
 
@@ -319,7 +321,7 @@ def test_more_answers_than_allowed_are_malformed() -> None:
     reply = parse_reply(most, ID, question)
     assert reply is not None
     assert len(reply.answers) == MAX_RECORDS
-    with pytest.raises(ProtocolError, match="malformed reply: 1001 answers, 1000 are allowed"):
+    with pytest.raises(ProtocolError, match=f"malformed reply: {MAX_RECORDS + 1} answers, {MAX_RECORDS} are allowed"):
         parse_reply(most[:6] + struct.pack("!H", MAX_RECORDS + 1) + most[8:] + record, ID, question)
 
 
@@ -382,7 +384,7 @@ RDATA: dict[str, st.SearchStrategy[str]] = {
     "mx": spaced(U16, NAMES),
     "soa": spaced(NAMES, NAMES, U32, U32, U32, U32, U32),
     "srv": spaced(U16, U16, U16, NAMES),
-    "tlsa": spaced(U8, U8, U8, st.binary(min_size=1, max_size=40).map(bytes.hex)),
+    "tlsa": spaced(U8, U8, st.sampled_from([0, 3, 255]), st.binary(min_size=1, max_size=40).map(bytes.hex)),
     "caa": spaced(U8, st.sampled_from(["issue", "iodef"]), TEXTS),
 }
 
@@ -441,7 +443,7 @@ def test_messages_are_understood_as_dnspython_does(message: tuple[str, bytes]) -
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------- imports
+# -------------------------------------------------------------------------------------------------------- what is loaded
 
 
 def test_common_types_need_neither_dnspython_nor_idna() -> None:
@@ -449,7 +451,7 @@ def test_common_types_need_neither_dnspython_nor_idna() -> None:
 import sys
 from filterd.proto.dns import encode_question, parse_reply
 assert parse_reply({REPLIES["mx"]!r}, {ID}, encode_question({NAME!r}, "mx")).answers
-print(sorted({{"dns", "idna", "gevent", "socket", "ssl"}} & set(sys.modules)))
+print(sorted({{"dns", "gevent", "idna"}} & set(sys.modules)))
 """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (finished.stdout, finished.stderr) == ("[]\n", "")

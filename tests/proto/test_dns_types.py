@@ -23,6 +23,7 @@ from filterd.proto.dns_types import (
     decoder_of,
 )
 
+# IndexError and struct.error: where the octets of the record end too early.
 DOCUMENTED = (ProtocolError, IndexError, struct.error)
 
 
@@ -54,7 +55,7 @@ def decode(number: int, wire: bytes) -> Any:
         ("mx", "0 .", MxRecord(".", 0), "0 ."),
         ("soa", "ns.a. admin.a. 1 2 3 4 5", SoaRecord("ns.a", "admin.a", 1, 2, 3, 4, 5), "ns.a admin.a 1 2 3 4 5"),
         ("srv", "1 2 25 mx.a.", SrvRecord(name="mx.a", priority=1, weight=2, port=25), "1 2 25 mx.a"),
-        ("tlsa", "3 1 1 00ff", TlsaRecord(usage=3, selector=1, matching_type=1, data=b"\x00\xff"), "3 1 1 00ff"),
+        ("tlsa", "3 1 0 00ff", TlsaRecord(usage=3, selector=1, matching_type=0, data=b"\x00\xff"), "3 1 0 00ff"),
         ("caa", '128 issue "ca.example"', CaaRecord(128, "issue", "ca.example"), '128 issue "ca.example"'),
     ],
 )  # fmt: skip
@@ -117,13 +118,20 @@ def test_chunks_of_text_are_joined_and_every_octet_is_kept(chunks: list[bytes]) 
         pytest.param("soa", b"\0\0" + b"\0" * 19, id="soa without its last octet"),
         pytest.param("srv", b"\0\0\0\0\0\0", id="srv without a name"),
         pytest.param("tlsa", b"\3\1", id="tlsa cut short"),
-        pytest.param("caa", b"\0\5issue"[:4], id="caa cut short"),
+        pytest.param("caa", b"\0", id="caa without a length"),
+        pytest.param("caa", b"\0\5iss", id="caa tag longer than the record"),
+        pytest.param("caa", b"\0\0ca.example", id="caa without a tag"),
         pytest.param("soa", b"\xc0\x0c\0" + b"\0" * 20, id="soa with a pointer to itself"),
     ],
 )
 def test_rdata_that_does_not_fit_its_type_is_refused(kind: str, wire: bytes) -> None:
-    with pytest.raises(ProtocolError) if kind != "a" and kind != "aaaa" else pytest.raises(struct.error):
+    with pytest.raises(DOCUMENTED):
         decode(TYPES[kind], wire)
+
+
+def test_records_that_only_their_readers_may_refuse_are_given_as_they_are() -> None:
+    assert decode(TYPES["tlsa"], b"\3\1\1\xab") == TlsaRecord(3, 1, 1, b"\xab")  # RFC 6698 2.1.3: 32 octets
+    assert decode(TYPES["caa"], b"\0\3a-bc") == CaaRecord(0, "a-b", "c")  # RFC 8659 4.1: letters and digits
 
 
 @given(

@@ -1,0 +1,43 @@
+"""`filterd run`: the daemon in the foreground.
+
+Promises: a configuration, a rule or an address that cannot be used ends it with exit code 2 before any mail is accepted.
+"""
+
+from collections.abc import Sequence
+
+import click
+
+from filterd.cli.check import summary
+from filterd.cli.exits import refuse
+from filterd.cli.options import configuration, configured, loaded
+
+__all__ = ["run"]
+
+
+@click.command()
+@configured
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many processes; the same as --set workers.count=N.")
+@click.option("--check-only", is_flag=True, help="End when configuration and rules are found to be well.")
+def run(conf: str | None, rules: Sequence[str], sets: Sequence[str], workers: int | None, check_only: bool) -> None:
+    """Run the daemon in the foreground, until TERM or Ctrl-C."""
+    if workers is not None:
+        sets = [*sets, f"workers.count={workers}"]
+    config = configuration(conf, rules, sets)
+    if not config.listen:
+        refuse(["listen: there is no listener, so nobody could bring a message"])
+    if check_only:
+        click.echo(summary(config, loaded(config)))
+        return
+
+    from filterd.daemon.worker import Worker
+    from filterd.engine.loader import LoadError
+
+    worker = Worker(config)
+    try:
+        worker.start()
+    except LoadError as error:
+        refuse(error.problems)
+    except OSError as error:
+        # An address that cannot be bound says so itself; else it is the log's file.
+        refuse([f"cannot start: {error}"])
+    worker.run()

@@ -1,0 +1,104 @@
+"""One Redis server: the line all share, and the private connections beside it.
+
+Promises: every batch of commands runs where it can do no harm to others, on the shared line if at all possible.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from filterd.net.redis_commands import Command, Place, place_of
+from filterd.net.redis_line import Call, Line
+from filterd.net.redis_pool import Pool
+from filterd.net.redis_wire import Login, Names, Wire, dial
+from filterd.net.stream import Address, peer_name
+
+__all__ = ["Private", "Server", "only_reads", "packed"]
+
+MAX_SHARED = 2**20
+"""Bytes. What is longer goes on a private connection: on the line everybody else would wait until it is through."""
+
+
+class Server:
+    """A server as one user sees it: an address and a login."""
+
+    def __init__(self, address: Address, login: Login, *, names: Names | None, connect_timeout: float) -> None:
+        self.address = address
+        self.peer = peer_name(address)
+
+        def open_wire(until: float | None) -> Wire:
+            return dial(address, login, names=names, until=until)
+
+        self.line = Line(open_wire, self.peer, connect_timeout=connect_timeout)
+        self.pool = Pool(open_wire, self.peer)
+
+    def execute(self, commands: Sequence[Command], *, until: float | None) -> list[Any]:
+        """The replies to commands sent in one piece, refusals among them (`hiredis.ReplyError`). Raises RequestFailed."""
+        payload = packed(commands)
+        place = place_of(commands)
+        if place is Place.SHARED and len(payload) <= MAX_SHARED:
+            return self.begin(commands, payload).wait(until)
+        is_read = only_reads(commands)
+        wire = self.pool.take(until)
+        try:
+            replies = wire.exchange(payload, len(commands), until=until, is_read=is_read)
+        except BaseException:
+            self.pool.drop(wire)
+            raise
+        if place is Place.PINNED:
+            self.pool.drop(wire)
+        else:
+            self.pool.give(wire)
+        return replies
+
+    def begin(self, commands: Sequence[Command], payload: bytes | None = None) -> Call:
+        """Send ordinary commands on the shared line and wait later."""
+        return self.line.send(packed(commands) if payload is None else payload, len(commands), is_read=only_reads(commands))
+
+    def private(self, *, until: float | None) -> "Private":
+        """A connection for the caller alone."""
+        return Private(self.pool, self.pool.take(until))
+
+    def close(self) -> None:
+        """Close every connection that is not somebody's private one."""
+        self.line.close()
+        self.pool.close()
+
+
+class Private:
+    """A connection that keeps the state its owner gives it (a database, a transaction, a watch) until it is closed."""
+
+    __slots__ = ("_pool", "_wire")
+
+    def __init__(self, pool: Pool, wire: Wire) -> None:
+        self._pool = pool
+        self._wire: Wire | None = wire
+
+    @property
+    def is_open(self) -> bool:
+        return self._wire is not None
+
+    def execute(self, commands: Sequence[Command], *, until: float | None) -> list[Any]:
+        """The replies; after a failure the connection is closed, because nobody knows what would be read next."""
+        wire = self._wire
+        assert wire is not None
+        try:
+            return wire.exchange(packed(commands), len(commands), until=until, is_read=only_reads(commands))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close at once; a second call does nothing."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            self._pool.drop(wire)
+
+
+def packed(commands: Sequence[Command]) -> bytes:
+    """All of them in one piece."""
+    return commands[0].packed if len(commands) == 1 else b"".join(command.packed for command in commands)
+
+
+def only_reads(commands: Sequence[Command]) -> bool:
+    """Sending them twice does no harm."""
+    return all(command.reads for command in commands)
