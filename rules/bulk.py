@@ -28,7 +28,7 @@ return seen
 
 def register(registry: Registry) -> None:
     if SETTINGS.get("enabled"):
-        registry.rule("BULK_BODY", score=2.0, group="bulk", description="The same text arrived many times")(bulk_body)
+        registry.rule("BULK_BODY", group="bulk", description="The same text arrived many times")(bulk_body)
 
 
 def bulk_body(task: Task) -> tuple[bool, str] | None:

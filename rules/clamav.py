@@ -26,7 +26,7 @@ def register(registry: Registry) -> None:
         description="Sends the message to ClamAV",
         on_error=SETTINGS.get("on_error", "symbol"),
     )(check)
-    registry.virtual("CLAM_VIRUS", parent="CLAMAV_CHECK", score=8.0, group="antivirus", description="ClamAV found a virus")
+    registry.virtual("CLAM_VIRUS", parent="CLAMAV_CHECK", group="antivirus", description="ClamAV found a virus")
     registry.virtual("CLAM_TOO_LARGE", parent="CLAMAV_CHECK", group="antivirus", description="Too large for the virus scanner")
 
 

@@ -17,8 +17,8 @@ def register(registry: Registry) -> None:
     if "url" not in SETTINGS:
         return
     registry.rule("REPUTATION_CHECK", type="callback", group="reputation", description="Asks the reputation service")(check)
-    registry.virtual("BAD_REPUTATION", parent="REPUTATION_CHECK", score=4.0, group="reputation")
-    registry.virtual("GOOD_REPUTATION", parent="REPUTATION_CHECK", score=-2.0, group="reputation")
+    registry.virtual("BAD_REPUTATION", parent="REPUTATION_CHECK", group="reputation")
+    registry.virtual("GOOD_REPUTATION", parent="REPUTATION_CHECK", group="reputation")
 
 
 def check(task: Task) -> None:

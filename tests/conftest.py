@@ -10,6 +10,10 @@ from tests.support.certificates import Certificates
 from tests.support.hub import watched
 from tests.support.partners import RedisServer, ask_redis, running_redis, running_unbound
 
+# A time limit for each example would make tests fail on a busy machine, and on no other.
+settings.register_profile("filterd", deadline=None)
+settings.load_profile("filterd")
+
 
 @pytest.fixture(scope="session")
 def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:

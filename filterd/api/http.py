@@ -10,9 +10,7 @@ Promises:
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, overload
-
-from typing import Unpack
+from typing import Any, Unpack, overload
 
 from filterd.api._callback import later, scope_of
 from filterd.api.http_settings import Options
@@ -80,7 +78,7 @@ def exchange(client: HttpClient, call: Call, scope: Scope) -> ErrorFirst[Respons
     end = monotonic() + call.timeout
     limit = scope.deadline.end + _GRACE
     try:
-        return ErrorFirst(None, client.send(call, until=end if end < limit else limit))
+        return ErrorFirst(None, client.send(call, until=min(limit, end)))
     except RequestFailed as error:
         return ErrorFirst(told(error.failure, scope), None)
 

@@ -1,12 +1,12 @@
 """The keywords of `http.request`, and a set of them to be used again and again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from filterd.net.http_call import Body, Upstream
 from filterd.proto.http1 import HeaderValue
 
-__all__ = ["Options", "Settings"]
+__all__ = ["Options"]
 
 
 class Options(TypedDict, total=False):

@@ -111,7 +111,8 @@ class Script:
             if outcome.is_ok or not outcome.value.startswith("NOSCRIPT"):
                 return outcome
             # Loading and running in one piece: between two calls a server may forget it again.
-            return _execute(scope, params, [self._load, run], key=key, is_write=is_write)[1]
+            loaded, outcome = _execute(scope, params, [self._load, run], key=key, is_write=is_write)
+            return outcome if loaded.is_ok else loaded
 
         return _call(scope, callback, work)
 

@@ -13,7 +13,10 @@ __all__ = ["rules"]
 @click.command()
 @configured
 def rules(conf: str | None, rules: Sequence[str], sets: Sequence[str]) -> None:
-    """List the rules: name, type, score in effect, groups, where they are written."""
+    """List the rules that are loaded.
+
+    The score is the one in effect, whether the rule or the configuration says so.
+    """
     from filterd.cli.table import console, grid, plain
     from filterd.daemon.assembly import scoring
     from filterd.daemon.origins import shown_path

@@ -16,10 +16,15 @@ __all__ = ["run"]
 
 @click.command()
 @configured
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many processes; the same as --set workers.count=N.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="How many processes; the same as --set workers.count=N."
+)
 @click.option("--check-only", is_flag=True, help="End when configuration and rules are found to be well.")
 def run(conf: str | None, rules: Sequence[str], sets: Sequence[str], workers: int | None, check_only: bool) -> None:
-    """Run the daemon in the foreground, until TERM or Ctrl-C."""
+    """Run the daemon in the foreground.
+
+    It ends in good order at TERM or Ctrl-C: what is under way is answered first.
+    """
     if workers is not None:
         sets = [*sets, f"workers.count={workers}"]
     config = configuration(conf, rules, sets)

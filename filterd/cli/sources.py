@@ -29,7 +29,7 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One message and what to call it: the file, with `#3` for the third of a mailbox. `error` says why it could not be read."""
+    """One message, and what to call it: the file, with `#3` for the third of a mailbox. `error` says why it is not read."""
 
     name: str
     raw: bytes = b""

@@ -68,7 +68,7 @@ class Report:
         lines.append(_judgement(verdict))
         lines += [plain(f"  {category}: {' '.join(text.split())}") for category, text in verdict.messages.items()]
         for failure in verdict.failures:
-            lines.append(plain(f"  FAILED {failure}", "red"))
+            lines.append(plain(f"  FAILED {' '.join(str(failure).split())}", "red"))
             if self.explain:
                 lines += [plain(f"    {line}") for line in failure.traceback.splitlines()]
         if self.explain:
@@ -79,13 +79,15 @@ class Report:
 
     def _symbols(self, verdict: Verdict) -> Table:
         columns = ["symbol", ">score", "~options"]
-        columns += [">counts", "group", "~description"] * self.explain + ["rule"] * bool(self.rules) + [">ms"]
+        known = bool(self.rules)
+        columns += [">counts", *["group"] * known, "~description"] * self.explain + ["rule"] * known + [">ms"]
         table = grid(*columns, indent=2)
         for hit in sorted(verdict.symbols.values(), key=lambda hit: (-hit.score, hit.name)):
             cells = [f"  {hit.name}", f"{hit.score:.2f}", ", ".join(hit.options)]
             if self.explain:
-                cells += [f"{hit.metric_score:g} × {hit.weight:g}", " ".join(hit.groups), hit.description or ""]
-            if self.rules:
+                groups = [" ".join(hit.groups)] * known
+                cells += [f"{hit.metric_score:g} × {hit.weight:g}", *groups, hit.description or ""]
+            if known:
                 cells.append(self._place(hit))
             seconds = verdict.timings.get(hit.name)
             cells.append("" if seconds is None else f"{seconds * 1000:.2f}")
@@ -107,7 +109,10 @@ class Report:
         # A rule that inserts the symbols of others has hit with them.
         hit = {self.rules[name].parent or name if name in self.rules else name for name in verdict.symbols}
         failed = {failure.rule for failure in verdict.failures}
-        yield _listed("without a hit", [name for name in verdict.timings if name not in hit | failed])
+        # A daemon does not name the rules that failed apart from the others.
+        yield _listed(
+            "without a hit" if self.rules else "also ran", [name for name in verdict.timings if name not in hit | failed]
+        )
         ran = failed | set(verdict.timings)
         idle = [rule.name for rule in self.rules.values() if rule.type != "virtual" and rule.name not in ran]
         if idle:

@@ -68,7 +68,7 @@ def assemble(
     only: Collection[str] = (),
     on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
 ) -> Assembly:
-    """Load the rules and put the engine together; `only` keeps the rules of these names. Raises LoadError.
+    """Load the rules and put the engine together; `only` keeps the rules that make these symbols. Raises LoadError.
 
     In the main thread: the CPU guard uses its signals.
     """
@@ -78,7 +78,10 @@ def assemble(
     environment = Environment(
         network_of(config, crew), crew, scoring(config, rules.registry.rules.values()), modules, config.limits.task_timeout
     )
-    chosen = [rule for rule in rules.registry.rules.values() if not only or rule.name in only]
+    registered = rules.registry.rules.values()
+    # A virtual symbol comes with the rule that inserts it.
+    wanted = {rule.parent or rule.name for rule in registered if rule.name in only}
+    chosen = [rule for rule in registered if not only or rule.name in wanted]
     engine = Engine(chosen, environment, files=rules.files, on_failure=on_failure)
     guard = None
     if config.limits.burst_timeout:

@@ -231,7 +231,8 @@ class Engine:
             messages=messages,
             milter=task.milter_reply,
             task_id=task.id,
-            message_id=task.message.message_id,
+            # Rspamd's placeholder for a message without one; an empty request has no message at all.
+            message_id=(task.message.message_id or "undef") if task.message.size else None,
             passthrough_module=None if pre_result is None else pre_result.module,
             timed_out=task.timed_out,
         )

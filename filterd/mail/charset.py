@@ -82,11 +82,12 @@ def text_of(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def decode(data: bytes, label: str | None = None, *, is_cut: bool = False) -> tuple[str, str]:
+def decode(data: bytes, label: str | None = None, *, is_cut: bool = False, may_guess: bool = False) -> tuple[str, str]:
     """`data` as text, and what was wrong: "" or `unknown_charset` or `bad_charset` (the label did not fit the bytes).
 
-    The declared set comes first, then UTF-8, then the detector's guess; at the end the declared set (else windows-1252)
-    with U+FFFD for what does not fit. `is_cut`: the data ends anywhere, and half a character there is dropped.
+    The declared set comes first, then UTF-8, then with `may_guess` what the detector says (it takes up to half a
+    millisecond); at the end the declared set (else windows-1252) with U+FFFD for what does not fit. `is_cut`: the data ends
+    anywhere, and half a character there is dropped.
     """
     codec = codec_for(label)
     trouble = "unknown_charset" if label and codec is None else ""
@@ -107,7 +108,8 @@ def decode(data: bytes, label: str | None = None, *, is_cut: bool = False) -> tu
         text = data.decode(codec, "replace")
         if text.count("\ufffd") * 50 <= len(text):
             return _writable(text, codec), trouble
-    return _guessed(data, is_cut=is_cut) or _writable(data.decode(codec or "cp1252", "replace"), codec), trouble
+    guessed = _guessed(data, is_cut=is_cut) if may_guess else None
+    return guessed or _writable(data.decode(codec or "cp1252", "replace"), codec), trouble
 
 
 def _strictly(data: bytes, codec: str, *, is_cut: bool) -> str | None:

@@ -11,6 +11,7 @@ Promises:
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from filterd.mail.address import Address, parse_path, split_paths
 from filterd.mail.ip import normalise_ip
@@ -104,8 +105,8 @@ class Envelope:
 
     @lazy
     def _recipients(self) -> list[Address]:
-        values = self.headers.get("rcpt", ())
-        return [parse_path(path) for value in values for path in split_paths(value)][:_RECIPIENTS]
+        paths = (path for value in self.headers.get("rcpt", ()) for path in split_paths(value))
+        return [parse_path(path) for path in islice(paths, _RECIPIENTS)]
 
     @lazy
     def ip(self) -> str | None:

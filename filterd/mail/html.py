@@ -11,20 +11,22 @@ Promises:
 """
 
 import re
-from collections.abc import Iterator, Mapping
 from html import unescape
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 __all__ = ["HtmlText", "visible_text"]
 
-# What the tree builder gets. Ordinary newsletters have some 1000 tags; a place without any tag for that long means a tag with
-# thousands of attributes, or a very long paragraph.
+# What the tree builder gets: it is quadratic in the depth of the tree and in the attributes of one tag. Ordinary newsletters
+# have some 1000 tags, and none where 64 separators follow each other within a KiB of one tag (inline images are one value).
 _TAGS: Final = 6000
-_WINDOW: Final = 4096
+_WINDOW: Final = 1024
+_SEPARATORS: Final = 64
+# A quoted value with ">" in it. Without any, every tag ends at the next ">", and what is between two can be measured.
+_QUOTED_END = re.compile(r"""=\s*+(?:"[^">]*+|'[^'>]*+)>""")
 _PLAIN_TAGS: Final = 50_000
 
 _ENTITIES: Final = 20_000
@@ -62,17 +64,39 @@ _TAG = re.compile(
 )
 _ENTITY = re.compile(r"&(?:#(?:\d{1,7}|x[0-9a-f]{1,6})|[a-z][a-z0-9]{1,31});?", re.IGNORECASE)
 
-# How inline style hides text: a literal to look for, what must stand there, and the selector of the elements to look at.
-_ZERO = rb"(?:0++(?:\.0*+)?+|\.0++)(?:px|pt|em|rem|%)?+\s*+(?:[;!\"']|\Z)"
-_HIDING = (
-    (b"display", re.compile(rb"display\s*+:\s*+none"), "[style*=none i]"),
-    (b"hidden", re.compile(rb"hidden"), "[hidden],[style*=hidden i]"),
-    (b"font-size", re.compile(rb"font-size\s*+:\s*+" + _ZERO), "[style*=font-size i]"),
-    (b"opacity", re.compile(rb"opacity\s*+:\s*+" + _ZERO), "[style*=opacity i]"),
+
+class _Way(NamedTuple):
+    """One way to hide an element by inline style."""
+
+    literal: bytes  # in every document that does it …
+    hint: re.Pattern[bytes]  # … with this at the same place
+    selector: str  # of the elements to look at
+    declared: re.Pattern[str]  # finds the values in a style
+    hiding: re.Pattern[str]  # the values that hide
+    can_be_undone: bool  # by an element within: what is only inherited
+
+
+def _way(name: str, value: str, *, word: str, can_be_undone: bool) -> _Way:
+    return _Way(
+        literal=name.encode(),
+        hint=re.compile(rf"{name}\s*+:\s*+{value}".encode()),
+        selector=f"[style*={word} i]",
+        declared=re.compile(rf"(?<![\w-]){name}\s*+:\s*+([^;]*+)"),
+        hiding=re.compile(value),
+        can_be_undone=can_be_undone,
+    )
+
+
+_ZERO = r"(?:0++(?:\.0*+)?+|\.0++)(?![\d.])"
+_WAYS = (
+    _way("display", r"none", word="none", can_be_undone=False),
+    _way("opacity", _ZERO, word="opacity", can_be_undone=False),
+    _way("font-size", _ZERO, word="font-size", can_be_undone=True),
+    _way("visibility", r"hidden", word="visibility", can_be_undone=True),
 )
-_HIDES = re.compile(
-    rb"(?<![\w-])(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden|(?:font-size|opacity)\s*+:\s*+" + _ZERO + rb")"
-)
+_DISPLAY = _WAYS[0].declared
+_HIDDEN: Final = 500  # elements looked at for each way
+_CLIMB: Final = 50  # levels
 
 
 class HtmlText(NamedTuple):
@@ -84,37 +108,76 @@ class HtmlText(NamedTuple):
 
 def visible_text(html: str) -> HtmlText:
     """The text a reader of `html` sees, one line for each block."""
-    if html.count("<") <= _TAGS and all(">" in html[at : at + _WINDOW] for at in range(0, len(html) - _WINDOW, _WINDOW)):
-        return _by_tree(html.encode("utf-8", "replace"))
-    return _by_expressions(html)
+    return _by_tree(html.encode("utf-8", "replace")) if _is_tame(html) else _by_expressions(html)
+
+
+def _is_tame(html: str) -> bool:
+    if html.count("<") > _TAGS or _QUOTED_END.search(html):
+        return False
+    is_inside = False  # a tag
+    for at in range(0, len(html), _WINDOW):
+        window = html[at : at + _WINDOW]
+        opened, closed = window.rfind("<"), window.rfind(">")
+        is_inside = opened > closed or (is_inside and closed < 0)
+        if is_inside and closed < 0 and sum(map(window.count, " \t\n\r\f/\"'")) > _SEPARATORS:
+            return False
+    return True
 
 
 def _by_tree(html: bytes) -> HtmlText:
     tree = LexborHTMLParser(_BLOCK.sub(b"\n<", html.replace(b"\n", b" ").replace(b"\r", b" ")))
-    is_hidden = False
-    for selector in _selectors(html.lower()):
-        for node in tree.css(selector):
-            if node.tag != "html" and _is_hidden(node.attributes):
-                node.decompose()
-                is_hidden = True
+    flags = frozenset({"hidden_text"}) if _remove_hidden(tree, html.lower()) else frozenset[str]()
     tree.strip_tags(["script", "style", "title"])
     shown = tree.body or tree.root
-    return HtmlText(_lines("" if shown is None else shown.text()), frozenset({"hidden_text"} if is_hidden else ()))
+    return HtmlText("" if shown is None else _lines(shown.text()), flags)
 
 
-def _selectors(html: bytes) -> Iterator[str]:
-    """What may be hidden in this document: found by literal searches, as most documents hide nothing."""
-    for word, pattern, selector in _HIDING:
-        at = html.find(word)
-        while at >= 0:
-            if pattern.match(html, at):
-                yield selector
-                break
-            at = html.find(word, at + 1)
+def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool:
+    """Take what is not shown out of the tree, and tell whether there was any text in it.
+
+    Most documents hide nothing: literal searches tell that at next to no cost.
+    """
+    has_text = False
+    for way in _WAYS:
+        at = lowered.find(way.literal)
+        while at >= 0 and not way.hint.match(lowered, at):
+            at = lowered.find(way.literal, at + 1)
+        if at >= 0:
+            nodes = tree.css(way.selector)[: _HIDDEN + 1]
+            for node, following in pairwise([*nodes, None][: _HIDDEN + 1]):
+                if node is not None and _is_hidden(node, following, way):
+                    has_text = has_text or bool(node.text(strip=True))
+                    node.decompose()
+    if b" hidden" in lowered:
+        for node in tree.css("[hidden]")[:_HIDDEN]:
+            if node.tag != "html" and not _DISPLAY.search(_style_of(node)):
+                has_text = has_text or bool(node.text(strip=True))
+                node.decompose()
+    return has_text
 
 
-def _is_hidden(attributes: Mapping[str, str | None]) -> bool:
-    return "hidden" in attributes or _HIDES.search((attributes.get("style") or "").lower().encode()) is not None
+def _is_hidden(node: LexborNode, following: LexborNode | None, way: _Way) -> bool:
+    """Is `node` hidden in this way? `following` is the next element in the document that says something about it."""
+    # The root cannot be taken out. Of several declarations any may win: only if all of them hide the element is it hidden.
+    values = way.declared.findall(_style_of(node))
+    if not values or node.tag == "html" or not all(map(way.hiding.match, values)):
+        return False
+    # Layout programs set `font-size: 0` on nearly everything, and the real size on what has text.
+    return not (way.can_be_undone and _may_be_within(following, node))
+
+
+def _may_be_within(inner: LexborNode | None, outer: LexborNode) -> bool:
+    for _ in range(_CLIMB):
+        if inner is None:
+            return False
+        inner = inner.parent
+        if inner == outer:
+            return True
+    return True
+
+
+def _style_of(node: LexborNode) -> str:
+    return (node.attributes.get("style") or "").lower()
 
 
 def _by_expressions(html: str) -> HtmlText:

@@ -113,9 +113,11 @@ class Message:
 
     def _addresses(self, name: str) -> list[Address]:
         addresses: list[Address] = []
+        size = 0
         for header in self.fields.all(name):
             addresses += parse_addresses(header.value)
-            if len(addresses) >= MAX_ADDRESSES or len(header.raw) > MAX_ADDRESS_TEXT:
+            size += len(header.raw)
+            if len(addresses) >= MAX_ADDRESSES or size > MAX_ADDRESS_TEXT:
                 self._has_more_addresses = True
                 break
         return addresses

@@ -4,7 +4,8 @@ Promises:
 
 * Nothing raises, and nothing is hidden: a multipart whose parts cannot be found is given one text part with all of its
   body, a message within the message is taken apart too, encoded or not.
-* Splitting is linear and bounded: 24 levels, 1000 parts, 10,000 lines that nearly are delimiters. Each bound sets a flag.
+* Splitting is linear and bounded: 24 levels (8 of a large message), 1000 parts, 10,000 lines that nearly are delimiters.
+  Each bound sets a flag.
 """
 
 import re
@@ -15,12 +16,15 @@ from filterd.mail.headers import HeaderEnd, Headers, find_header_end
 from filterd.mail.lazy import lazy
 from filterd.mail.magic import HEAD, detect_type
 from filterd.mail.parameters import Structured, parse_parameters
-from filterd.mail.transfer import decode_transfer
+from filterd.mail.transfer import PLAIN_ENCODINGS, decode_transfer
 
 __all__ = ["Part", "split_parts"]
 
 _DEPTH: Final = 24
 _PARTS: Final = 1000
+# How often the whole message may be searched, once a level; small messages are free.
+_SCANS: Final = 8
+_FREE_SCANS: Final = 1024 * 1024
 _MISSES: Final = 10_000
 _TAIL: Final = 256  # bytes of blanks after a delimiter
 _ENCODED_HEAD: Final = 700  # enough for HEAD bytes in base64
@@ -130,25 +134,27 @@ class Part:
         """Bytes of `raw`, without copying them."""
         return self._end - self._body
 
-    @lazy
+    @property
     def content(self) -> bytes:
-        """The body with its transfer encoding removed."""
-        return self._decoded[0]
-
-    @lazy
-    def _decoded(self) -> tuple[bytes, str]:
-        return decode_transfer(self.raw, self._transfer)
+        """The body with its transfer encoding removed; of a multipart nothing, its parts have it."""
+        return b"" if self.is_multipart else self._decoded[0]
 
     @property
-    def _transfer(self) -> str:
-        # RFC 2045 6.4: a multipart has no encoding of its own, whatever it says.
-        return "" if self.is_multipart else self.encoding
+    def _decoded(self) -> tuple[bytes, str]:
+        # Kept only if it cost something: a copy of the bytes is soon made, and nested messages would be kept once a level.
+        return (self.raw, "") if self.encoding in PLAIN_ENCODINGS else self._decoded_once
+
+    @lazy
+    def _decoded_once(self) -> tuple[bytes, str]:
+        return decode_transfer(self.raw, self.encoding)
 
     def beginning(self, size: int) -> bytes:
         """The decoded bytes of the first `size` encoded ones; the rest of a long part is not decoded for it."""
-        if "_decoded" in self.__dict__ or self.raw_size <= size:
+        if "_decoded_once" in self.__dict__ or self.raw_size <= size:
             return self.content[:size]
-        return decode_transfer(self._data[self._body : self._body + size], self._transfer)[0]
+        if self.is_multipart:
+            return b""
+        return decode_transfer(self._data[self._body : self._body + size], self.encoding)[0]
 
     @lazy
     def detected_type(self) -> str | None:
@@ -164,7 +170,7 @@ class Part:
         `not_closed`, `boundary_cap`, `part_cap`, `depth_cap`; of a message within the message `encoded_message`.
         """
         self.type  # noqa: B018 - looking at it sets the flag
-        trouble = "" if self.children else self._decoded[1]
+        trouble = "" if self.children or self.is_multipart else self._decoded[1]
         return self.headers.flags | self._flags | ({trouble} if trouble else set())
 
     # --------------------------------------------------------------------------------------------------------- what it holds
@@ -259,10 +265,12 @@ def split_parts(root: Part) -> list[Part]:
     """`root` and everything in it, in the order in which it stands there; `children` are filled in."""
     parts: list[Part] = []
     waiting = [(root, 0)]
+    scanned, most = 0, _SCANS * root.raw_size + _FREE_SCANS
     while waiting:
         part, depth = waiting.pop()
         parts.append(part)
         if part.is_multipart or part.type in _MESSAGES:
-            part._split(_PARTS - len(parts) - len(waiting), is_deep=depth >= _DEPTH)
+            scanned += part.raw_size
+            part._split(_PARTS - len(parts) - len(waiting), is_deep=depth >= _DEPTH or scanned > most)
             waiting.extend((child, depth + 1) for child in reversed(part.children))
     return parts

@@ -92,7 +92,7 @@ def _clauses(value: str) -> tuple[dict[str, str], dict[str, str], str]:
             depth += 1
         elif text == ")":
             depth = max(depth - 1, 0)
-        elif depth:
+        elif depth or (text[0] == "[" and clauses.get(clause)):  # some write `from name [address]`
             comments[clause] = f"{comments[clause]} {text}" if clause in comments else text
         elif text == ";":
             return clauses, comments, value[piece.end() :]

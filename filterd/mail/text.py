@@ -20,6 +20,7 @@ __all__ = ["TextPart", "text_parts"]
 _PART: Final = 1024 * 1024  # decoded bytes
 _MESSAGE: Final = 2 * 1024 * 1024
 _WORDS: Final = 50_000
+_GUESSES: Final = 20  # text parts of a message whose character set may be guessed
 
 _WORD = re.compile(r"\w+")
 # In ASCII text everything but letters, digits and "_" separates: one pass over bytes is four times faster than `_WORD`.
@@ -29,10 +30,11 @@ _SEPARATED = bytes(byte if chr(byte).isalnum() or byte == 0x5F else 0x20 for byt
 class TextPart:
     """The text of `part`."""
 
-    def __init__(self, part: Part, limit: int = _PART) -> None:
-        """`limit`: how many decoded bytes are read at most."""
+    def __init__(self, part: Part, limit: int = _PART, *, may_guess: bool = True) -> None:
+        """`limit`: how many decoded bytes are read at most; `may_guess`: an undeclared character set is looked for."""
         self.part = part
         self._limit = limit
+        self._may_guess = may_guess
 
     @property
     def is_html(self) -> bool:
@@ -67,7 +69,8 @@ class TextPart:
         # Only as much is decoded as is needed: an encoded byte yields at most one.
         data = self.part.beginning(2 * self._limit)
         is_cut = len(data) > self._limit or self.part.raw_size > 2 * self._limit
-        text, trouble = decode(data[: self._limit], self.part.content_type.parameters.get("charset"), is_cut=is_cut)
+        charset = self.part.content_type.parameters.get("charset")
+        text, trouble = decode(data[: self._limit], charset, is_cut=is_cut, may_guess=self._may_guess)
         flags = {trouble, "text_cap" if is_cut else ""} - {""}
         return text.replace("\r\n", "\n"), frozenset(flags)
 
@@ -82,6 +85,6 @@ def text_parts(parts: Iterable[Part]) -> list[TextPart]:
     room = _MESSAGE
     for part in parts:
         if part.is_text and not part.is_attachment:
-            texts.append(TextPart(part, min(_PART, room)))
+            texts.append(TextPart(part, min(_PART, room), may_guess=len(texts) < _GUESSES))
             room -= min(_PART, room, part.raw_size)
     return texts

@@ -8,7 +8,9 @@ from binascii import Error, a2b_qp, a2b_uu
 
 import pybase64
 
-__all__ = ["decode_base64", "decode_transfer"]
+__all__ = ["PLAIN_ENCODINGS", "decode_base64", "decode_transfer"]
+
+PLAIN_ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
@@ -22,9 +24,9 @@ def decode_transfer(data: bytes, encoding: str) -> tuple[bytes, str]:
 
     `encoding` is in lower case. An unknown one leaves the data as it is.
     """
+    if encoding in PLAIN_ENCODINGS:
+        return data, ""
     match encoding:
-        case "" | "7bit" | "8bit" | "binary":
-            return data, ""
         case "base64":
             return decode_base64(data)
         case "quoted-printable":

@@ -61,7 +61,7 @@ class Batch(Generic[Job]):
     `limit` gives the seconds it may take from its first wait on (None: no limit of its own).
     """
 
-    __slots__ = ("crew", "dispatching", "jobs", "owner", "scheduled", "waiting")
+    __slots__ = ("crew", "dispatching", "jobs", "owner", "scheduled", "stopped", "waiting")
 
     def __init__(self, crew: "Crew") -> None:
         self.crew = crew
@@ -70,6 +70,8 @@ class Batch(Generic[Job]):
         self.owner: greenlet | None = None
         self.scheduled = False
         self.dispatching = False
+        self.stopped: Stop | None = None
+        """Why it was stopped, until the last job is gone."""
 
     def perform(self, job: Job) -> None:
         raise NotImplementedError  # pragma: no cover - a subclass has it
@@ -86,7 +88,10 @@ class Batch(Generic[Job]):
         return not (self.jobs or self.waiting)
 
     def add(self, job: Job) -> None:
-        """Queue a job; it starts in this turn of the loop, or in the next."""
+        """Queue a job; it starts in this turn of the loop, or in the next. Added while the batch is being stopped it fails."""
+        if self.stopped is not None:
+            self.failed(job, self.stopped.again())
+            return
         self.jobs.append(job)
         self._schedule()
 
@@ -108,6 +113,7 @@ class Batch(Generic[Job]):
     def stop(self, stop: Stop) -> None:
         """Drop what has not begun and stop what waits. Call it from the hub only (a timer or a callback)."""
         self.jobs.clear()
+        self.stopped = stop
         for runner in tuple(self.waiting):
             self.crew.stop(runner, stop)
         self._wake()
@@ -147,9 +153,10 @@ class Batch(Generic[Job]):
 
     def _wake(self) -> None:
         # In the hub.
-        owner = self.owner
-        if owner is not None and not self.jobs and not self.waiting:
-            owner.switch()
+        if not self.jobs and not self.waiting:
+            self.stopped = None
+            if self.owner is not None:
+                self.owner.switch()
 
 
 class Runner(greenlet):
@@ -195,7 +202,8 @@ class Runner(greenlet):
             try:
                 perform(job)
             except BaseException as error:
-                batch.failed(job, error)
+                if self.batch is batch:
+                    batch.failed(job, error)
             self.job = None
             if self.links or self.timeouts or self.__dict__:
                 self._forget()

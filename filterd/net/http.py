@@ -20,7 +20,7 @@ from filterd.net.http_reply import Elapsed, Headers, Response
 from filterd.net.http_url import is_local
 from filterd.net.stream import Stream, failed, peer_name
 from filterd.net.tls import TlsStream
-from filterd.outcome import Failure, RequestFailed
+from filterd.outcome import RequestFailed
 from filterd.proto.http1 import ProtocolError, ResponseParser, render_request
 
 __all__ = ["Addresses", "HttpClient"]

@@ -54,8 +54,8 @@ class Upstream(Protocol):
 class HttpSettings:
     """What a client does where a rule does not say. Times are seconds; `proxy` is an address such as `http://proxy:3128`.
 
-    `connect_timeout` None: what `timeout` leaves. `max_connections` is for one endpoint, `max_idle` and `max_detached` (requests
-    that go on without their message) for the whole client.
+    `connect_timeout` None: what `timeout` leaves. `max_connections` is for one endpoint; `max_idle`, and `max_detached` (calls
+    that go on without their message), are for the whole client.
     """
 
     timeout: float = 5.0
@@ -89,9 +89,28 @@ class Call:
     """A request ready to be sent. The keywords are those of `http.request`."""
 
     __slots__ = (
-        "_body", "_extra", "_gzip", "_headers", "_mime_type", "_sni", "_tls", "endpoint", "forbid_local", "keepalive",
-        "limits", "max_size", "method", "proxy", "redirects", "request", "settings", "timeout", "unix_socket", "upstream", "url",
-    )  # fmt: skip
+        "_body",
+        "_extra",
+        "_gzip",
+        "_headers",
+        "_mime_type",
+        "_sni",
+        "_tls",
+        "endpoint",
+        "forbid_local",
+        "keepalive",
+        "limits",
+        "max_size",
+        "method",
+        "proxy",
+        "redirects",
+        "request",
+        "settings",
+        "timeout",
+        "unix_socket",
+        "upstream",
+        "url",
+    )
 
     def __init__(
         self,
@@ -279,7 +298,7 @@ class Call:
         call.redirects -= 1
         call.url = url
         without: set[str] = set()
-        if response.code == 303 and self.method != "HEAD" or response.code in (301, 302) and self.method == "POST":
+        if (response.code == 303 and self.method != "HEAD") or (response.code in (301, 302) and self.method == "POST"):
             call.method, call._body, call._mime_type, call._gzip = "GET", None, None, False  # RFC 9110 15.4
             without |= _ABOUT_BODY
         if url.origin != self.url.origin:

@@ -14,7 +14,7 @@ from typing import Any
 
 from gevent import get_hub, getcurrent
 
-from filterd.net.stream import READ_SIZE, Stream, failed
+from filterd.net.stream import READ_SIZE, Stream
 from filterd.net.tls import TlsStream
 from filterd.outcome import RequestFailed
 from filterd.proto.http1 import ProtocolError, ResponseParser
@@ -117,7 +117,7 @@ class Connection:
         """
         stream = self.stream
         stream.began = began
-        parser = self._ready_parser(head, max_size)
+        parser = self._ready_parser(max_size, head=head)
         try:
             all_sent = self._send(request, write_until)
             sent = monotonic()
@@ -138,7 +138,7 @@ class Connection:
             self.close()
         return reusable, sent, monotonic()
 
-    def _ready_parser(self, head: bool, max_size: int) -> ResponseParser:
+    def _ready_parser(self, max_size: int, *, head: bool) -> ResponseParser:
         self.began_answer = False
         if max_size != self.max_size:
             self.max_size = max_size

@@ -4,7 +4,7 @@ Promises:
 
 * What comes out is safe to be sent: `target` and `authority` are printable ASCII, non-ASCII hosts are in IDNA form, other
   non-ASCII characters and blanks are percent-encoded as UTF-8.
-* Forms that two programs would read differently (a backslash or a second host in the authority, control characters) are refused.
+* Forms that two programs would read differently (a backslash in the authority, control characters) are refused.
 """
 
 import re
@@ -16,7 +16,8 @@ from urllib.parse import quote, unquote, urljoin
 __all__ = ["MAX_URL", "BadUrl", "Url", "is_local", "literal_address", "parse_url"]
 
 _URL = re.compile(
-    r"(https?)://(?:([^/?#]*)@)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+)(?::([0-9]{0,5}))?([/?][^#]*)?(?:#.*)?", re.I | re.S
+    r"(https?)://(?:([^/?#]*)@)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+)(?::([0-9]{0,5}))?([/?][^#]*)?(?:#.*)?",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"[a-z0-9._-]{1,255}")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from filterd.net.counters import Counters
 from filterd.net.redis_commands import Command
 from filterd.net.redis_server import Private, Server, only_reads
-from filterd.net.redis_wire import Login, Names
+from filterd.net.redis_wire import Addresses, Login
 from filterd.net.stream import Address, failed
 from filterd.net.tls import TlsSettings
 from filterd.net.upstream import Upstreams
@@ -72,12 +72,12 @@ class RedisClient:
         default: RedisSettings | None = None,
         modules: Mapping[str, RedisSettings | None] | None = None,
         *,
-        names: Names | None = None,
+        resolver: Addresses | None = None,
     ) -> None:
         self.stats = Counters()
         self._default = default
         self._modules = dict(modules or {})
-        self._names = names
+        self._resolver = resolver
         self._servers: dict[tuple[Address, Login], Server] = {}
         self._targets: dict[RedisSettings, Target] = {}
         self._by_module: dict[str, Target] = {}
@@ -99,6 +99,11 @@ class RedisClient:
             self._by_module[module] = target
         return target
 
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers known by now, each with a login of its own."""
+        return tuple(self._servers.values())
+
     def counted(self, work: Callable[[], list[Any]]) -> list[Any]:
         """What `work` does is one request in `stats`."""
         self.stats.requests += 1
@@ -119,7 +124,7 @@ class RedisClient:
         identity = address, settings.login
         server = self._servers.get(identity)
         if server is None:
-            server = Server(address, settings.login, names=self._names, connect_timeout=settings.timeout)
+            server = Server(address, settings.login, resolver=self._resolver, connect_timeout=settings.timeout)
             self._servers[identity] = server
         return server
 

@@ -9,7 +9,7 @@ from typing import Any
 from filterd.net.redis_commands import Command, Place, place_of
 from filterd.net.redis_line import Call, Line
 from filterd.net.redis_pool import Pool
-from filterd.net.redis_wire import Login, Names, Wire, dial
+from filterd.net.redis_wire import Addresses, Login, Wire, dial
 from filterd.net.stream import Address, peer_name
 
 __all__ = ["Private", "Server", "only_reads", "packed"]
@@ -21,12 +21,12 @@ MAX_SHARED = 2**20
 class Server:
     """A server as one user sees it: an address and a login."""
 
-    def __init__(self, address: Address, login: Login, *, names: Names | None, connect_timeout: float) -> None:
+    def __init__(self, address: Address, login: Login, *, resolver: Addresses | None, connect_timeout: float) -> None:
         self.address = address
         self.peer = peer_name(address)
 
         def open_wire(until: float | None) -> Wire:
-            return dial(address, login, names=names, until=until)
+            return dial(address, login, resolver=resolver, until=until)
 
         self.line = Line(open_wire, self.peer, connect_timeout=connect_timeout)
         self.pool = Pool(open_wire, self.peer)

@@ -16,7 +16,7 @@ from filterd.net.stream import Address, Stream, failed, peer_name
 from filterd.net.tls import TlsSettings, TlsStream
 from filterd.outcome import RequestFailed
 
-__all__ = ["MAX_REPLY", "UNKNOWN", "Login", "Names", "Wire", "dial"]
+__all__ = ["MAX_REPLY", "UNKNOWN", "Addresses", "Login", "Wire", "dial"]
 
 MAX_REPLY = 64 * 2**20
 """Bytes of one reply. A rule that asks for more has a fault, and the worker's memory is not its own."""
@@ -27,7 +27,7 @@ UNKNOWN = "; whether the command was carried out is unknown"
 _NOTHING = object()
 
 
-class Names(Protocol):
+class Addresses(Protocol):
     """What is asked for the addresses of a host."""
 
     def addresses(self, host: str, *, until: float | None) -> list[str]: ...
@@ -123,9 +123,9 @@ class Wire:
         return failed(text, kind, peer=self.peer, phase="read", since=self.stream.began)
 
 
-def dial(address: Address, login: Login, *, names: Names | None, until: float | None) -> Wire:
-    """A new connection, logged in. Without `names` the host of an address must be an IP address."""
-    stream = _reach(address, names, until)
+def dial(address: Address, login: Login, *, resolver: Addresses | None, until: float | None) -> Wire:
+    """A new connection, logged in. Without a resolver the host of an address must be an IP address."""
+    stream = _reach(address, resolver, until)
     try:
         if login.tls is not None:
             host = "localhost" if isinstance(address, str) else address[0]
@@ -138,17 +138,19 @@ def dial(address: Address, login: Login, *, names: Names | None, until: float | 
     return wire
 
 
-def _reach(address: Address, names: Names | None, until: float | None) -> Stream:
+def _reach(address: Address, resolver: Addresses | None, until: float | None) -> Stream:
     if isinstance(address, str):
         return Stream.connect(address, until=until)
     host, port = address
-    first: RequestFailed | None = None
-    for ip in names.addresses(host, until=until) if names is not None else (host,):
+    peer = peer_name(address)
+    addresses = resolver.addresses(host, until=until) if resolver is not None else [host]
+    if not addresses:
+        raise failed("no records with this name", "dns", peer=peer, phase="dns", since=monotonic())
+    for others in range(len(addresses) - 1, 0, -1):
+        # A silent address leaves time for the next.
+        end = None if until is None else monotonic() + (until - monotonic()) / (others + 1)
         try:
-            return Stream.connect((ip, port), until=until, peer=peer_name(address))
-        except RequestFailed as error:
-            first = first or error
-            if error.failure.kind == "timeout":
-                break
-    assert first is not None  # a resolver that finds no address says so itself
-    raise first
+            return Stream.connect((addresses[-1 - others], port), until=end, peer=peer)
+        except RequestFailed:
+            continue
+    return Stream.connect((addresses[-1], port), until=until, peer=peer)

@@ -69,7 +69,6 @@ class _Requests(Incoming):
 
     def on_message_begin(self) -> None:
         self.is_begun = True
-        self.overhead = 0  # this read may hold the end of the request before
         self.uncounted = self.reading
 
     def on_url(self, piece: bytes) -> None:

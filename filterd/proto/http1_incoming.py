@@ -46,7 +46,7 @@ class Incoming:
     has_head = False
     reading = 0  # size of the last read
     overhead = 0  # bytes read that were not body, or not yet seen to be
-    uncounted = 0  # size of the read in which the message began, where that is not in `overhead`
+    uncounted = 0  # size of the read in which the message began: not in `overhead` when another one ended there
 
     def __init__(self, *, max_body: int, max_headers: int, max_header_bytes: int, max_start_line: int) -> None:
         self.max_body = max_body

@@ -5,8 +5,8 @@ The document is Rspamd's own behaviour (3.4, with the fields that 4.x added): co
 
 Promises:
 
-* A verdict always renders: NaN and infinity become 0.0, what JSON cannot hold (lone surrogates, bytes, objects a rule put into
-  the milter reply) becomes the nearest text.
+* A verdict always renders: its numbers that are not finite become 0.0, what JSON cannot hold (lone surrogates, bytes, objects
+  a rule put into the milter reply) becomes the nearest text.
 * Numbers have at most six decimals. All values of `messages` are strings, as strict clients expect: the failures of rules
   stand there together under `rule_failures`.
 * An error is never an empty object: `{"error": ..., "error_domain": ...}`.
