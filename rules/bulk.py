@@ -1,12 +1,12 @@
 """Bulk mail: counts in Redis how often the same text arrives. Off until it is switched on and a Redis is configured:
 
-    [modules.bulk]
-    enabled = true
-    limit   = 20            # so many equal messages …
-    window  = 3600          # … within so many seconds are bulk
+[modules.bulk]
+enabled = true
+limit   = 20            # so many equal messages …
+window  = 3600          # … within so many seconds are bulk
 
-    [redis]                 # or [redis.bulk]
-    servers = "127.0.0.1:6379"
+[redis]                 # or [redis.bulk]
+servers = "127.0.0.1:6379"
 """
 
 import hashlib

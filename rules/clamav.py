@@ -1,11 +1,11 @@
 """ClamAV: sends the message to clamd's INSTREAM command. Off until a server is configured:
 
-    [modules.clamav]
-    server   = "127.0.0.1:3310"     # or "unix:/run/clamav/clamd.ctl"
-    timeout  = 5.0
-    max_size = 26214400             # larger messages are not scanned, and say so; keep clamd's StreamMaxLength above it
-    reject   = true                 # a virus is rejected whatever the score
-    on_error = "symbol"             # when clamd does not answer: "skip", "symbol" (adds RULE_FAILED) or "tempfail"
+[modules.clamav]
+server   = "127.0.0.1:3310"     # or "unix:/run/clamav/clamd.ctl"
+timeout  = 5.0
+max_size = 26214400             # larger messages are not scanned, and say so; keep clamd's StreamMaxLength above it
+reject   = true                 # a virus is rejected whatever the score
+on_error = "symbol"             # when clamd does not answer: "skip", "symbol" (adds RULE_FAILED) or "tempfail"
 """
 
 import struct

@@ -162,7 +162,7 @@ class Connection:
             if self._private is None:
                 if place_of(commands) is not Place.PINNED:
                     return self._target.execute(commands, key=self._key, is_write=self._is_write, until=until)
-                self._private = self._target.private(key=self._key, is_write=self._is_write, until=until)
+                self._private = self._target.private(commands, key=self._key, is_write=self._is_write, until=until)
                 self._scope.adopt(self._private)
             try:
                 return self._private.execute(commands, until=until)

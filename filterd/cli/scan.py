@@ -7,6 +7,7 @@ Promises:
 * No socket is opened for listening: the `[listen]` sections are not looked at.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -146,6 +147,10 @@ def _scan_all(paths: Sequence[str], judge: "Judge", asked: "Envelope", *, jobs: 
     return UNSCANNED if UNSCANNED in codes else max(codes)
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C."""
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C ends the command. Python alone would raise it in whatever runs just then: a rule would be said to have failed."""
@@ -154,11 +159,14 @@ def _interruptible() -> Iterator[None]:
     main = getcurrent()
 
     def interrupt(number: int, frame: object) -> None:
-        # What runs is left where it is: the process ends.
-        main.throw(SystemExit(INTERRUPTED))
+        main.throw(_Interrupted())
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except _Interrupted:
+        # At once: an orderly exit would wake the rules left in mid-air, and one that loops would go on.
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, before)

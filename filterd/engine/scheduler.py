@@ -157,7 +157,9 @@ class Scan(Task):
         if rule.on_error == "symbol":
             self.insert_result(FAILED_SYMBOL, 1.0, rule.name)
         elif rule.on_error == "tempfail":
-            self.results.decide(PreResult("soft reject", f"{rule.name} could not be checked, try again later", rule.name, priority=2))
+            self.results.decide(
+                PreResult("soft reject", f"{rule.name} could not be checked, try again later", rule.name, priority=2)
+            )
 
 
 class Engine:
@@ -171,7 +173,7 @@ class Engine:
         files: Iterable[str] = (),
         on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
     ) -> None:
-        """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure as it happens."""
+        """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure."""
         self.rules = tuple(one for one in rules if one.type != "virtual")
         self.environment = environment
         self.files = frozenset(files)

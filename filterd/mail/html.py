@@ -12,7 +12,7 @@ Promises:
 
 import re
 from html import unescape
-from itertools import groupby, pairwise
+from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -144,8 +144,8 @@ def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool:
             at = lowered.find(way.literal, at + 1)
         if at >= 0:
             nodes = tree.css(way.selector)[: _HIDDEN + 1]
-            for node, following in pairwise([*nodes, None][: _HIDDEN + 1]):
-                if node is not None and _is_hidden(node, following, way):
+            for node, following in zip(nodes[:_HIDDEN], [*nodes[1:], None], strict=False):
+                if _is_hidden(node, following, way):
                     has_text = has_text or bool(node.text(strip=True))
                     node.decompose()
     if b" hidden" in lowered:

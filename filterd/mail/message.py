@@ -51,7 +51,7 @@ class Message:
     @lazy
     def fields(self) -> Headers:
         """All header fields."""
-        return self.root.headers
+        return self._root.headers
 
     def header(self, name: str) -> str | None:
         """The decoded text of the first field of this name, or None."""
@@ -124,9 +124,13 @@ class Message:
 
     # ---------------------------------------------------------------------------------------------------------------- body
 
+    @property
+    def body(self) -> bytes:
+        """Everything after the header fields and the empty line, not decoded."""
+        return self._root.raw
+
     @lazy
-    def root(self) -> Part:
-        """The message as a part: its `raw` is the body, its `headers` are those of the message."""
+    def _root(self) -> Part:
         raw = self.raw
         if not self._is_mime:
             kind = detect_type(raw[:HEAD]) or "text/plain"
@@ -141,7 +145,7 @@ class Message:
     @lazy
     def parts(self) -> list[Part]:
         """All parts in the order in which they stand there, multiparts and messages within the message included."""
-        return split_parts(self.root)
+        return split_parts(self._root)
 
     @lazy
     def text_parts(self) -> list[TextPart]:

@@ -25,7 +25,7 @@ MAX_OPTIONS_LENGTH = 4096
 
 
 def action_name(name: str) -> str:
-    """The name on the wire of an action as people write it: `add_header` and `ADD HEADER` are `add header`, `accept` is `no action`."""
+    """The name on the wire of an action as people write it: `ADD_HEADER` is `add header`, `accept` is `no action`."""
     plain = " ".join(name.replace("_", " ").lower().split())
     return "no action" if plain == "accept" else plain
 
@@ -61,7 +61,8 @@ class Scoring:
     def __post_init__(self) -> None:
         strictness = {name: rank for rank, name in enumerate(ACTIONS)}
         ladder = sorted(
-            ((limit, name) for name, limit in self.thresholds.items()), key=lambda step: (-step[0], strictness.get(step[1], len(ACTIONS)))
+            ((limit, name) for name, limit in self.thresholds.items()),
+            key=lambda step: (-step[0], strictness.get(step[1], len(ACTIONS))),
         )
         object.__setattr__(self, "ladder", tuple(ladder))
 

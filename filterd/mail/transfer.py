@@ -71,8 +71,8 @@ def _decode_uu(data: bytes) -> tuple[bytes, str]:
             try:
                 decoded += a2b_uu(line)
             except Error:
-                # Some encoders count a line's padding wrongly: the length in front of it is what holds.
-                size = ((line[0] - 32) & 63) * 4 // 3 + 5
+                # Trailing garbage: the length in front of a line is what holds.
+                size = 1 + (((line[0] - 32) & 63) + 2) // 3 * 4
                 try:
                     decoded += a2b_uu(line[:size])
                 except Error:

@@ -11,7 +11,7 @@ __all__ = ["Event"]
 
 
 class _Place:
-    """One waiter's place. It forgets its greenlet when the wait ends, so that a wake-up on its way cannot hit what runs there next."""
+    """One waiter's place. It forgets its greenlet when the wait ends: a wake-up on its way cannot hit what runs there next."""
 
     __slots__ = ("greenlet",)
 

@@ -160,7 +160,7 @@ class Batch(Generic[Job]):
 
 
 class Runner(greenlet):
-    """A greenlet with many lives: it runs jobs of a batch until one of them has waited, then it is parked for the next batch."""
+    """A greenlet with many lives: it runs jobs of a batch until one has waited, then it is parked for the next batch."""
 
     # Slots, because greenlet-locals live in `__dict__`, which is emptied after each job.
     __slots__ = ("batch", "crew", "job", "links", "switch_out", "throws", "timeouts", "timer", "waited")
@@ -201,7 +201,7 @@ class Runner(greenlet):
             self.gr_context = fresh()
             try:
                 perform(job)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - a job may raise anything, and the runner goes on
                 if self.batch is batch:
                     batch.failed(job, error)
             self.job = None
@@ -286,7 +286,9 @@ class Crew:
         batch, runner.batch = runner.batch, None
         assert batch is not None
         self.disowned += 1
-        batch.failed(runner.job, Stop(f"{stop.reason}; it swallowed {runner.throws} requests to stop and was abandoned", stop.kind))
+        batch.failed(
+            runner.job, Stop(f"{stop.reason}; it swallowed {runner.throws} requests to stop and was abandoned", stop.kind)
+        )
         batch.waiting.discard(runner)
         batch._wake()
 

@@ -9,8 +9,9 @@ Promises:
 """
 
 import ssl
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from filterd.net.counters import Counters
 from filterd.net.http_call import Call, HttpSettings, Limits
@@ -42,6 +43,9 @@ class HttpClient:
         self.resolver = resolver
         self.stats = Counters()
         self.detached = 0
+        """Calls that go on without their message."""
+        self.routes: Mapping[str, Callable[[Any, Any], Any]] = {}
+        """Functions that answers may be handed to by name (`http.query`): those of all rule files."""
         self._pools = Pools(
             max_connections=settings.max_connections, max_idle=settings.max_idle, idle_timeout=settings.idle_timeout
         )
@@ -71,6 +75,9 @@ class HttpClient:
         if call.forbidden:
             raise failed("local address is forbidden", "local", peer=call.endpoint.peer, phase="connect", since=began)
         endpoint = call.endpoint
+        if call.forbid_local and call.is_relayed:
+            # The proxy will look the name up once more: this is as much as can be known from here.
+            self._addresses(call.url.host, forbid_local=True, peer=call.url.authority, began=began, until=until)
         request = call.rendered()
         upstream = call.upstream
         if upstream is None:
@@ -151,10 +158,14 @@ class HttpClient:
         start = monotonic()
         stream, dns = self._connect(endpoint, began, connect_until)
         connected = monotonic()
+        stream.began = began
         try:
             tls_until = _sooner(until, connected, limits.tls)
             if endpoint.tunnel is not None:
-                _ask_for_tunnel(stream, endpoint, tls_until)
+                host = endpoint.host
+                if endpoint.forbid_local:
+                    host = self._addresses(host, forbid_local=True, peer=endpoint.peer, began=began, until=tls_until)[0]
+                _ask_for_tunnel(stream, endpoint.tunnel, peer_name((host, endpoint.port)), tls_until)
             if endpoint.tls is not None:
                 stream = _encrypted(stream, endpoint, tls_until)
             opening = (dns, connected - start - dns, monotonic() - connected)
@@ -165,31 +176,39 @@ class HttpClient:
 
     def _connect(self, endpoint: Endpoint, began: float, until: float | None) -> tuple[Stream, float]:
         if endpoint.unix_socket is not None:
-            stream = Stream.connect(endpoint.unix_socket, until=until)
-            stream.began = began
-            return stream, 0.0
+            return Stream.connect(endpoint.unix_socket, until=until), 0.0
         host, port = endpoint.host, endpoint.port
         if endpoint.tunnel is not None:
             host, port = endpoint.tunnel.host, endpoint.tunnel.port
         start = monotonic()
-        addresses = self.resolver.addresses(host, until=until)
+        forbid_local = endpoint.forbid_local and endpoint.tunnel is None
+        addresses = self._addresses(host, forbid_local=forbid_local, peer=peer_name((host, port)), began=began, until=until)
         dns = monotonic() - start
-        if endpoint.forbid_local and endpoint.tunnel is None:
-            addresses = _public(addresses, endpoint, began)
-        last = len(addresses) - 1
-        for place, address in enumerate(addresses):
-            peer = peer_name((address, port))
+        while True:
+            address = addresses.pop(0)
             try:
-                return Stream.connect(
+                stream = Stream.connect(
                     (address, port),
                     # One address that is silent must not use up the time of the others.
-                    until=until if until is None or place == last else _share(until, last + 1 - place),
-                    peer=peer if address == host else f"{host}:{port} ({address})",
-                ), dns
+                    until=until if until is None or not addresses else _share(until, len(addresses) + 1),
+                    peer=peer_name((address, port)) if address == host else f"{host}:{port} ({address})",
+                )
             except RequestFailed:
-                if place == last:
+                if not addresses:
                     raise
-        raise failed(f"{host} has no address", "dns", peer=host, phase="dns", since=began)
+            else:
+                return stream, dns
+
+    def _addresses(self, host: str, *, forbid_local: bool, peer: str, began: float, until: float | None) -> list[str]:
+        addresses = list(self.resolver.addresses(host, until=until))
+        if not addresses:
+            raise failed(f"{host} has no address", "dns", peer=host, phase="dns", since=began)
+        if forbid_local:
+            for address in addresses:
+                if is_local(address):
+                    peer = f"{peer} ({address})"
+                    raise failed("local address is forbidden", "local", peer=peer, phase="connect", since=began)
+        return addresses
 
 
 def _sooner(until: float | None, start: float, seconds: float | None) -> float | None:
@@ -203,14 +222,6 @@ def _share(until: float, parts: int) -> float:
     return now + max(until - now, 0.0) / parts
 
 
-def _public(addresses: list[str], endpoint: Endpoint, began: float) -> list[str]:
-    for address in addresses:
-        if is_local(address):
-            peer = f"{endpoint.peer} ({address})"
-            raise failed("local address is forbidden", "local", peer=peer, phase="connect", since=began)
-    return addresses
-
-
 def _encrypted(stream: Stream, endpoint: Endpoint, until: float | None) -> TlsStream:
     assert endpoint.tls is not None
     try:
@@ -221,11 +232,8 @@ def _encrypted(stream: Stream, endpoint: Endpoint, until: float | None) -> TlsSt
     return TlsStream(stream, context, endpoint.server_name, until=until)
 
 
-def _ask_for_tunnel(stream: Stream, endpoint: Endpoint, until: float | None) -> None:
+def _ask_for_tunnel(stream: Stream, proxy: Proxy, authority: str, until: float | None) -> None:
     """CONNECT (RFC 9110 9.3.6): what follows a 2xx belongs to the tunnel."""
-    proxy = endpoint.tunnel
-    assert isinstance(proxy, Proxy)
-    authority = f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
     headers = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
     stream.write(render_request("CONNECT", authority, authority, headers=headers), until=until)
     parser = ResponseParser(max_body=_TUNNEL_REPLY, head=True)

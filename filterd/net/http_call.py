@@ -237,13 +237,19 @@ class Call:
             return True
         return literal_address(self.url.host) is not None and is_local(self.url.host)
 
+    @property
+    def is_relayed(self) -> bool:
+        """A proxy gets the request itself, and not only bytes to carry."""
+        return bool(self.proxy) and self.endpoint.tls is None and self.upstream is None and self.unix_socket is None
+
     # -- what to send
 
     def _render(self, body: bytes | None) -> bytes:
         headers = self._headers
         extra = self._extra
         target = self.url.target
-        if self.proxy and not self.endpoint.tls and self.upstream is None and self.unix_socket is None:
+        if self.is_relayed:
+            assert self.proxy is not None
             target = f"http://{self.url.authority}{target}"  # RFC 9112 3.2.2
             authorization = _proxy(self.proxy).authorization
             if authorization is not None:

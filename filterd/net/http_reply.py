@@ -14,14 +14,15 @@ class Headers(Mapping[str, str]):
     Values are read as UTF-8, and as Latin-1 where they are not.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("pairs",)
 
     def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        self._pairs = pairs
+        self.pairs = pairs
+        """As they came: lower-case names and values, in order."""
 
     def __getitem__(self, name: str) -> str:
         wanted = name.lower().encode("utf-8", "replace")
-        for key, value in self._pairs:
+        for key, value in self.pairs:
             if key == wanted:
                 return _text(value)
         raise KeyError(name)
@@ -29,16 +30,16 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Every value of that name, in order."""
         wanted = name.lower().encode("utf-8", "replace")
-        return [_text(value) for key, value in self._pairs if key == wanted]
+        return [_text(value) for key, value in self.pairs if key == wanted]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._pairs))
+        return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self.pairs))
 
     def __len__(self) -> int:
-        return len({key for key, _ in self._pairs})
+        return len({key for key, _ in self.pairs})
 
     def __repr__(self) -> str:
-        return f"Headers({[(key.decode('latin-1'), _text(value)) for key, value in self._pairs]})"
+        return f"Headers({[(key.decode('latin-1'), _text(value)) for key, value in self.pairs]})"
 
 
 class Elapsed(NamedTuple):

@@ -9,16 +9,26 @@ Promises:
 """
 
 import os
+from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
 from errno import EADDRINUSE, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from logging import getLogger
 from pathlib import Path
-from socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
+from socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    IPPROTO_TCP,
+    SO_REUSEADDR,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+)
 from stat import S_ISSOCK
 from time import monotonic
 from typing import Any
-
-from _socket import socket as Socket
 
 from filterd.net.greenlets import Batch, Crew, Stop
 from filterd.net.stream import Address, Stream, peer_name
@@ -40,7 +50,7 @@ class BindError(OSError):
 
 
 def open_socket(address: Address, *, mode: int | None = None, backlog: int = BACKLOG) -> Socket:
-    """A listening socket. A stale unix socket nobody listens on is replaced, anything else at its path is not. Raises BindError."""
+    """A listening socket. A unix socket nobody listens on any more is replaced, nothing else is. Raises BindError."""
     family = AF_UNIX if isinstance(address, str) else AF_INET6 if ":" in address[0] else AF_INET
     sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
     try:
@@ -63,7 +73,7 @@ def open_socket(address: Address, *, mode: int | None = None, backlog: int = BAC
 
 def _clear_stale(path: str) -> None:
     try:
-        if not S_ISSOCK(os.stat(path).st_mode):
+        if not S_ISSOCK(Path(path).stat().st_mode):
             raise OSError(EADDRINUSE, "there is a file at that path, and it is no socket")
     except FileNotFoundError:
         return
@@ -120,7 +130,13 @@ class Listener:
     """One listening socket of this process and its connections. `serve(connection)` runs in a greenlet for each."""
 
     def __init__(
-        self, sock: Socket, serve: Callable[[Connection], None], *, crew: Crew, name: str = "listen", max_connections: int = 1000
+        self,
+        sock: Socket,
+        serve: Callable[[Connection], None],
+        *,
+        crew: Crew,
+        name: str = "listen",
+        max_connections: int = 1000,
     ) -> None:
         self.sock = sock
         self.serve = serve

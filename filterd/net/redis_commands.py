@@ -16,7 +16,7 @@ from hiredis import ReplyError, pack_command
 
 from filterd.outcome import Failure
 
-__all__ = ["Command", "Place", "Word", "place_of", "plain"]
+__all__ = ["ORDINARY", "Command", "Place", "Word", "only_reads", "packed", "place_of", "plain"]
 
 Word: TypeAlias = str | bytes | int | float
 
@@ -55,7 +55,6 @@ _WRITES = frozenset(
     ZREMRANGEBYSCORE ZUNIONSTORE""".split()
 )
 
-_ORDINARY = _READS | _WRITES
 
 _UNITS_OF_WAIT: dict[str, tuple[int, float]] = {
     **dict.fromkeys(("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"), (-1, 1.0)),
@@ -65,6 +64,11 @@ _UNITS_OF_WAIT: dict[str, tuple[int, float]] = {
 """Commands that wait by their nature: which argument says how long (0: for ever), and what its unit is in seconds."""
 
 _BLOCK_OPTION = ("XREAD", "XREADGROUP")
+ORDINARY = _READS | _WRITES
+"""Commands that neither wait nor leave a state behind; three of them depending on their arguments."""
+
+_PLAIN = ORDINARY - {*_BLOCK_OPTION, "SCRIPT"}
+
 _ENDLESS = frozenset("SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC".split())
 _ORDINARY_SCRIPT = ("LOAD", "EXISTS", "FLUSH", "KILL")
 
@@ -82,7 +86,7 @@ _COUNTED = frozenset("EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO".split())
 class Command:
     """One command with its arguments, ready to be sent. Raises TypeError for an argument that is neither text nor number."""
 
-    __slots__ = ("name", "packed", "words")
+    __slots__ = ("name", "packed", "place", "reads", "seconds", "words")
 
     def __init__(self, words: Sequence[Word]) -> None:
         self.words = tuple(words)
@@ -96,39 +100,35 @@ class Command:
             )
             raise TypeError(f"an argument of a Redis command is str, bytes, int or float, not {wrong!r}") from None
         name = _text(self.words[0])
-        self.name = name if name in _ORDINARY else name.upper()
-
-    @property
-    def place(self) -> Place:
+        if name not in _PLAIN:
+            name = name.upper()
+        self.name = name
+        self.reads = name in _READS
+        """It changes nothing: it may be sent again when nobody knows whether it arrived."""
+        self.seconds: float | None = 0.0 if name in _PLAIN else self._wait()
+        """How long it asks the server to wait; None without an end."""
+        self.place = Place.SHARED if name in _PLAIN else self._place()
         """Where it may run."""
+
+    def _place(self) -> Place:
         name = self.name
-        if name in _ORDINARY:
-            if name in _BLOCK_OPTION and self.seconds != 0.0:
-                return Place.POOLED
-            if name == "SCRIPT" and self._word(1) not in _ORDINARY_SCRIPT:
-                return Place.PINNED
-            return Place.SHARED
+        if name in _BLOCK_OPTION:
+            return Place.SHARED if self.seconds == 0.0 else Place.POOLED
+        if name == "SCRIPT":
+            return Place.SHARED if self._word(1) in _ORDINARY_SCRIPT else Place.PINNED
         if name in _ENDLESS or (name == "CLIENT" and self._word(1) == "REPLY"):
             return Place.REFUSED
         if "." in name or (name in _UNITS_OF_WAIT and not name.startswith("WAIT")):
             return Place.POOLED
         return Place.PINNED
 
-    @property
-    def reads(self) -> bool:
-        """It changes nothing: it may be sent again when nobody knows whether it arrived."""
-        return self.name in _READS
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it asks the server to wait; None without an end."""
-        unit = 0.001
+    def _wait(self) -> float | None:
         words = self.words
         if self.name in _BLOCK_OPTION:
             option = next((i for i in range(1, len(words) - 1) if self._word(i) in ("BLOCK", "STREAMS")), 0)
             if not option or self._word(option) == "STREAMS":
                 return 0.0
-            place = option + 1
+            place, unit = option + 1, 0.001
         elif self.name in _UNITS_OF_WAIT:
             place, unit = _UNITS_OF_WAIT[self.name]
         else:
@@ -159,9 +159,24 @@ class Command:
 
 def place_of(commands: Sequence[Command]) -> Place:
     """Where commands sent in one piece may run. Nothing comes between them, so a whole transaction is ordinary."""
+    if len(commands) == 1:
+        return commands[0].place
     if commands[0].name == "MULTI" and commands[-1].name == "EXEC":
         commands = commands[1:-1]
     return max((command.place for command in commands), default=Place.SHARED)
+
+
+def only_reads(commands: Sequence[Command]) -> bool:
+    """None of them changes anything."""
+    for command in commands:  # noqa: SIM110 - a third of the time of all()
+        if not command.reads:
+            return False
+    return True
+
+
+def packed(commands: Sequence[Command]) -> bytes:
+    """All of them in one piece."""
+    return commands[0].packed if len(commands) == 1 else b"".join([command.packed for command in commands])
 
 
 def plain(reply: Any) -> Any:

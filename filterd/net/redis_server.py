@@ -6,13 +6,13 @@ Promises: every batch of commands runs where it can do no harm to others, on the
 from collections.abc import Sequence
 from typing import Any
 
-from filterd.net.redis_commands import Command, Place, place_of
+from filterd.net.redis_commands import Command, Place, only_reads, packed, place_of
 from filterd.net.redis_line import Call, Line
 from filterd.net.redis_pool import Pool
 from filterd.net.redis_wire import Addresses, Login, Wire, dial
 from filterd.net.stream import Address, peer_name
 
-__all__ = ["Private", "Server", "only_reads", "packed"]
+__all__ = ["Private", "Server"]
 
 MAX_SHARED = 2**20
 """Bytes. What is longer goes on a private connection: on the line everybody else would wait until it is through."""
@@ -31,10 +31,14 @@ class Server:
         self.line = Line(open_wire, self.peer, connect_timeout=connect_timeout)
         self.pool = Pool(open_wire, self.peer)
 
-    def execute(self, commands: Sequence[Command], *, until: float | None) -> list[Any]:
-        """The replies to commands sent in one piece, refusals among them (`hiredis.ReplyError`). Raises RequestFailed."""
+    def execute(self, commands: Sequence[Command], *, until: float | None, place: Place | None = None) -> list[Any]:
+        """The replies to commands sent in one piece, refusals among them (`hiredis.ReplyError`). Raises RequestFailed.
+
+        `place` is for who knows better where they may run.
+        """
         payload = packed(commands)
-        place = place_of(commands)
+        if place is None:
+            place = place_of(commands)
         if place is Place.SHARED and len(payload) <= MAX_SHARED:
             return self.begin(commands, payload).wait(until)
         is_read = only_reads(commands)
@@ -92,13 +96,3 @@ class Private:
         wire, self._wire = self._wire, None
         if wire is not None:
             self._pool.drop(wire)
-
-
-def packed(commands: Sequence[Command]) -> bytes:
-    """All of them in one piece."""
-    return commands[0].packed if len(commands) == 1 else b"".join(command.packed for command in commands)
-
-
-def only_reads(commands: Sequence[Command]) -> bool:
-    """Sending them twice does no harm."""
-    return all(command.reads for command in commands)

@@ -133,9 +133,6 @@ class TlsStream(Stream):
         while view:
             try:
                 view = view[self.session.write(view[:READ_SIZE]) :]
-            except ssl.SSLWantReadError:
-                self._flush(until)
-                self._fill(until)
             except ssl.SSLError as error:
                 raise self._tls_failed(_reason(error), "write") from None
             self._flush(until)

@@ -85,32 +85,32 @@ class HttpServer:
         keep = request.keep_alive and _asks_to_stay(request)
         command = rspamd.command(request.target)
         if command == "ping":
-            return self._render(200, rspamd.PONG, request, keep, content_type=rspamd.PLAIN), keep
+            return self._render(200, rspamd.PONG, request, keep=keep, content_type=rspamd.PLAIN), keep
         if command is None:
-            return self._error(500, rspamd.INVALID_COMMAND, "protocol-error", request, keep), keep
+            return self._error(500, rspamd.INVALID_COMMAND, "protocol-error", request, keep=keep), keep
         envelope = Envelope(rspamd.scan_headers(request))
         scan_request = ScanRequest(Message(request.body), envelope, "http", connection.peer)
         try:
             verdict = self.scan(scan_request)
         except Overloaded as error:
-            return self._error(503, str(error), "task-error", request, keep), keep
+            return self._error(503, str(error), "task-error", request, keep=keep), keep
         except Exception:
             log.exception("a message from %s could not be scanned", connection.peer)
-            return self._error(500, "internal error, see the log", "task-error", request, keep), keep
+            return self._error(500, "internal error, see the log", "task-error", request, keep=keep), keep
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining
-        return self._render(200, rspamd.render_verdict(verdict, flags=envelope.flags), request, keep), keep
+        return self._render(200, rspamd.render_verdict(verdict, flags=envelope.flags), request, keep=keep), keep
 
-    def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, keep: bool) -> bytes:
-        return self._render(status, rspamd.render_error(text, domain), request, keep, reason=text)
+    def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, *, keep: bool) -> bytes:
+        return self._render(status, rspamd.render_error(text, domain), request, keep=keep, reason=text)
 
     def _render(
         self,
         status: int,
         body: bytes,
         request: http1.Request | None,
-        keep: bool,
         *,
+        keep: bool,
         content_type: str = rspamd.JSON,
         reason: str | None = None,
     ) -> bytes:
@@ -132,7 +132,7 @@ class HttpServer:
         log.info("%s: %s", connection.peer, error)
         if error.kind == "closed":
             return
-        connection.write(self._error(error.status, str(error), "protocol-error", None, False), until=monotonic() + LINGER)
+        connection.write(self._error(error.status, str(error), "protocol-error", None, keep=False), until=monotonic() + LINGER)
         # The client may still be sending: closing now would reset the connection and could take the answer with it.
         until = monotonic() + LINGER
         try:

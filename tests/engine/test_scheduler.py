@@ -74,7 +74,9 @@ def test_a_rule_that_raises_costs_only_its_own_result() -> None:
     assert failure.traceback.splitlines()[1] == f'  File "{__file__}", line {line}, in broken'
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), gevent.GreenletExit(), BaseException("x")])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), gevent.GreenletExit(), BaseException("x")]
+)
 def test_exceptions_that_are_none_are_contained_too(error: BaseException) -> None:
     def rude(task: Task) -> None:
         raise error
@@ -156,7 +158,7 @@ def test_except_exception_does_not_swallow_the_stop() -> None:
     def stubborn(task: Task) -> None:
         try:
             sleep(60)
-        except Exception:
+        except Exception:  # noqa: BLE001 - that is the point
             task.insert_result("SWALLOWED")
 
     verdict = scan_with(stubborn, task_timeout=0.05)
@@ -171,7 +173,7 @@ def test_a_rule_that_swallows_every_stop_is_abandoned_and_the_message_answered()
         while not done:
             try:
                 sleep(60)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - that is the point
                 pass
 
     engine = engine_of(deaf, hit, task_timeout=0.05)
@@ -283,12 +285,15 @@ def test_an_idempotent_rule_sees_the_verdict_and_cannot_change_it() -> None:
     )
     assert seen == [("no action", 1.0)]
     assert (verdict.action, verdict.score, set(verdict.symbols)) == ("no action", 1.0, {"HIT"})
-    assert [(failure.rule, "verdict is made" in failure.text) for failure in verdict.failures] == [(f"C{n}", True) for n in range(4)]
+    assert [(failure.rule, "verdict is made" in failure.text) for failure in verdict.failures] == [
+        (f"C{n}", True) for n in range(4)
+    ]
 
 
 def test_a_condition_keeps_a_rule_from_running() -> None:
     verdict = scan_with(
-        rule_of(hit, "YES", condition=lambda task: task.message.subject == "hello"), rule_of(hit, "NO", condition=lambda task: False)
+        rule_of(hit, "YES", condition=lambda task: task.message.subject == "hello"),
+        rule_of(hit, "NO", condition=lambda task: False),
     )
     assert set(verdict.symbols) == {"YES"}
 
@@ -309,7 +314,9 @@ def test_an_inline_rule_that_waits_is_named() -> None:
         sleep(0.01)
 
     verdict = scan_with(rule_of(promised, inline=True), free, rule_of(hit, inline=True))
-    assert [(failure.rule, "is inline and must not wait" in failure.text) for failure in verdict.failures] == [("PROMISED", True)]
+    assert [(failure.rule, "is inline and must not wait" in failure.text) for failure in verdict.failures] == [
+        ("PROMISED", True)
+    ]
     assert set(verdict.symbols) == {"HIT"}
 
 
@@ -455,7 +462,9 @@ def test_messages_wait_side_by_side_and_keep_their_own_results() -> None:
         return True, task.queue_id or ""
 
     engine = engine_of(*(rule_of(waits, f"W{number}") for number in range(3)))
-    jobs = [gevent.spawn(engine.scan, ScanRequest(Message(MAIL), Envelope({"queue-id": [str(number)]}))) for number in range(200)]
+    jobs = [
+        gevent.spawn(engine.scan, ScanRequest(Message(MAIL), Envelope({"queue-id": [str(number)]}))) for number in range(200)
+    ]
     gevent.joinall(jobs, timeout=10, raise_error=True)
     assert [{hit.options for hit in job.value.symbols.values()} for job in jobs] == [{(str(number),)} for number in range(200)]
     assert engine.rules[0].runs == 200

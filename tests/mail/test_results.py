@@ -134,14 +134,23 @@ def test_options_are_capped_and_the_cut_is_shown() -> None:
 
 @pytest.mark.parametrize(
     ("score", "action"),
-    [(-5, "no action"), (3.99, "no action"), (4, "greylist"), (6, "rewrite subject"), (14.9, "rewrite subject"), (15, "reject"), (99, "reject")],
+    [
+        (-5, "no action"),
+        (3.99, "no action"),
+        (4, "greylist"),
+        (6, "rewrite subject"),
+        (14.9, "rewrite subject"),
+        (15, "reject"),
+        (99, "reject"),
+    ],
 )
 def test_the_highest_threshold_reached_wins_and_of_equal_ones_the_strictest(score: float, action: str) -> None:
     assert Scoring(thresholds=THRESHOLDS).action(score) == action
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "required"), [(THRESHOLDS, 15.0), ({"greylist": 4.0, "custom": 9.0}, 9.0), ({}, None), ({"reject": 1.0, "custom": 9.0}, 1.0)]
+    ("thresholds", "required"),
+    [(THRESHOLDS, 15.0), ({"greylist": 4.0, "custom": 9.0}, 9.0), ({}, None), ({"reject": 1.0, "custom": 9.0}, 1.0)],
 )
 def test_the_required_score_is_that_of_reject_else_the_highest(thresholds: dict[str, float], required: float | None) -> None:
     assert Scoring(thresholds=thresholds).required_score == required
@@ -149,7 +158,13 @@ def test_the_required_score_is_that_of_reject_else_the_highest(thresholds: dict[
 
 @pytest.mark.parametrize(
     ("written", "name"),
-    [("add_header", "add header"), ("ADD HEADER", "add header"), ("accept", "no action"), (" soft  reject ", "soft reject"), ("mine", "mine")],
+    [
+        ("add_header", "add header"),
+        ("ADD HEADER", "add header"),
+        ("accept", "no action"),
+        (" soft  reject ", "soft reject"),
+        ("mine", "mine"),
+    ],
 )
 def test_actions_have_one_name_on_the_wire(written: str, name: str) -> None:
     assert action_name(written) == name
@@ -166,7 +181,8 @@ def test_the_pre_result_of_highest_priority_decides_and_among_equals_the_first()
 
 
 @pytest.mark.parametrize(
-    ("action", "given", "score"), [("reject", 15.0, 15.0), ("reject", None, 2.0), ("no action", 5.0, 2.0), ("no action", -1.0, -1.0)]
+    ("action", "given", "score"),
+    [("reject", 15.0, 15.0), ("reject", None, 2.0), ("no action", 5.0, 2.0), ("no action", -1.0, -1.0)],
 )
 def test_a_pre_result_may_bring_a_score(action: str, given: float | None, score: float) -> None:
     found = results()
@@ -196,7 +212,12 @@ def test_a_sealed_result_does_not_change() -> None:
     found = results()
     found.insert("TWO")
     found.seal()
-    changes = (lambda: found.insert("ONE"), lambda: found.adjust("TWO", 1.0), lambda: found.remove("TWO"), lambda: found.decide(PreResult("reject")))
+    changes = (
+        lambda: found.insert("ONE"),
+        lambda: found.adjust("TWO", 1.0),
+        lambda: found.remove("TWO"),
+        lambda: found.decide(PreResult("reject")),
+    )
     for change in changes:
         with pytest.raises(RuntimeError, match="verdict is made"):
             change()

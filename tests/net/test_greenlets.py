@@ -1,12 +1,9 @@
-"""Reused greenlets: each promise of the module and each trap of reused greenlets is a test."""
+"""Reused greenlets: jobs run at the same time, each as if its greenlet were new. For stopping see test_greenlets_stop."""
 
 import gc
-import select
 import subprocess
 import sys
-import time
 import weakref
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,27 +21,8 @@ from gevent import getcurrent
 
 from filterd.net import greenlets
 from filterd.net.event import Event
-from filterd.net.greenlets import MAX_THROWS, Batch, Crew, Runner, Stop, close_forgotten_timeouts, running
-
-Job = Callable[[], object]
-
-
-class Work(Batch[Job]):
-    """A batch of plain functions; `failures` are the exceptions that escaped them, `seconds` is the limit of each."""
-
-    def __init__(self, crew: Crew, seconds: float | None = None) -> None:
-        super().__init__(crew)
-        self.failures: list[BaseException] = []
-        self.seconds = seconds
-
-    def perform(self, job: Job) -> None:
-        job()
-
-    def failed(self, job: Job, error: BaseException) -> None:
-        self.failures.append(error)
-
-    def limit(self, job: Job) -> float | None:
-        return self.seconds
+from filterd.net.greenlets import Crew, Runner, Stop, close_forgotten_timeouts, running
+from tests.support.batches import Job, Work, run
 
 
 @pytest.fixture
@@ -55,17 +33,6 @@ def crew() -> Crew:
 @pytest.fixture
 def batch(crew: Crew) -> Work:
     return Work(crew)
-
-
-def run(batch: Work, *jobs: Job) -> None:
-    for job in jobs:
-        batch.add(job)
-    batch.join()
-
-
-def stop_soon(batch: Work, text: str = "enough") -> None:
-    """From the hub, once everything that was added before waits."""
-    batch.crew.hub.loop.run_callback(lambda: batch.crew.hub.loop.run_callback(batch.stop, Stop(text)))
 
 
 # -- running
@@ -119,214 +86,286 @@ def test_a_hundred_jobs_that_never_wait_share_one_runner(crew: Crew, batch: Work
 def test_when_a_job_waits_the_rest_goes_to_another_runner(crew: Crew, batch: Work) -> None:
     seen: list[Any] = []
 
-    # Each of these makes a wait and what ends it.
+    def waits() -> None:
+        seen.append(getcurrent())
+        gevent.sleep(0)
+
+    run(batch, waits, waits, lambda: seen.append(getcurrent()), lambda: seen.append(getcurrent()))
+    first, second, third, fourth = seen
+    assert first is not second is not third
+    assert third is fourth
+    assert crew.alive == len(crew.idle) == 3
+    for _ in range(10):
+        run(batch, waits, waits)
+    assert crew.alive == 3
 
 
-def nothing() -> None: ...
+def test_jobs_added_while_others_run_are_joined_too(batch: Work) -> None:
+    steps: list[str] = []
+
+    def grandchild() -> None:
+        gevent.sleep(0.002)
+        steps.append("grandchild")
+
+    def child() -> None:
+        gevent.sleep(0.002)
+        batch.add(grandchild)
+        steps.append("child")
+
+    def parent() -> None:
+        batch.add(child)
+        steps.append("parent")
+
+    run(batch, parent)
+    assert steps == ["parent", "child", "grandchild"]
 
 
-def pair(*, timeout: float | None = None) -> tuple[Job, Job]:
-    ours, theirs = gevent.socket.socketpair()
-    ours.settimeout(timeout)
+def test_jobs_added_from_outside_while_it_is_joined(batch: Work) -> None:
+    steps: list[str] = []
+    late = gevent.spawn_later(0.002, batch.add, lambda: steps.append("late"))
 
-    def wait() -> None:
-        try:
-            ours.recv(1)
-        finally:
-            ours.close()
-            theirs.close()
+    def long() -> None:
+        late.join()
+        gevent.sleep(0.002)
+        steps.append("long")
 
-    return wait, lambda: theirs.fileno() < 0 or theirs.send(b"x")
-
-
-def selecting(how: str) -> tuple[Job, Job]:
-    ours, theirs = gevent.socket.socketpair()
-
-    def wait() -> None:
-        try:
-            if how == "select":
-                gevent.select.select([ours], [], [], 5.0)
-            else:
-                poll = gevent.select.poll()
-                poll.register(ours)
-                poll.unregister(ours)
-                poll.register(ours, select.POLLIN)
-                poll.poll(5000)
-        finally:
-            ours.close()
-            theirs.close()
-
-    return wait, lambda: theirs.fileno() < 0 or theirs.send(b"x")
+    run(batch, long)
+    assert sorted(steps) == ["late", "long"]
 
 
-def event(timeout: float | None = None) -> tuple[Job, Job]:
-    one = gevent.event.Event()
-    return lambda: one.wait(timeout), one.set
+def test_running_tells_the_runner_and_nothing_outside(batch: Work) -> None:
+    seen: list[Any] = []
+    run(batch, lambda: seen.append(running()))
+    assert isinstance(seen[0], Runner)
+    assert running() is None
+    other = gevent.spawn(running)
+    other.join()
+    assert other.value is None
 
 
-def own_event(seconds: float | None = None) -> tuple[Job, Job]:
-    one = Event()
-    return lambda: one.wait(until=None if seconds is None else time.monotonic() + seconds), one.set
+# -- what escapes a job
+
+ESCAPES = [
+    ValueError("x"),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    gevent.GreenletExit(),
+    GeneratorExit(),
+    gevent.Timeout(1),
+    Stop("mine"),
+]
 
 
-def result() -> tuple[Job, Job]:
-    one: Any = gevent.event.AsyncResult()
-    return one.get, lambda: one.set(1)
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
+@pytest.mark.parametrize("error", ESCAPES, ids=lambda error: type(error).__name__)
+def test_whatever_escapes_a_job_is_its_own_failure(crew: Crew, batch: Work, error: BaseException, waits: bool) -> None:
+    done: list[int] = []
+
+    def breaks() -> None:
+        if waits:
+            gevent.sleep(0)
+        raise error
+
+    run(batch, breaks, lambda: done.append(1))
+    assert batch.failures == [error]
+    assert done == [1]
+    assert crew.alive == len(crew.idle)
 
 
-def semaphore() -> tuple[Job, Job]:
-    one = gevent.lock.Semaphore(0)
+# -- each job is fresh
 
-    def wait() -> None:
-        with one:
-            pass
-
-    return wait, one.release
+variable: ContextVar[str] = ContextVar("variable", default="fresh")
 
 
-def rlock() -> tuple[Job, Job]:
-    one, free = gevent.lock.RLock(), gevent.event.Event()
+def test_context_variables_are_fresh_for_each_job(batch: Work) -> None:
+    seen: list[str] = []
 
-    def hold() -> None:
-        with one:
-            free.wait()
+    def sets() -> None:
+        seen.append(variable.get())
+        variable.set("used")
 
-    def wait() -> None:
-        with one:
-            pass
+    def sets_and_waits() -> None:
+        sets()
+        gevent.sleep(0)
+        assert variable.get() == "used"
 
-    gevent.spawn(hold)
+    variable.set("of the owner")
+    for _ in range(2):
+        run(batch, sets, sets, sets_and_waits, sets_and_waits, sets)
+    assert seen == ["fresh"] * 10
+
+
+class Local(gevent.local.local):
+    made = 0
+
+    def __init__(self) -> None:
+        Local.made += 1
+        self.value = "fresh"
+
+
+def test_greenlet_locals_are_fresh_for_each_job(batch: Work) -> None:
+    local, seen = Local(), []
+
+    def uses() -> None:
+        seen.append(local.value)
+        local.value = "used"
+
+    def uses_and_waits() -> None:
+        uses()
+        gevent.sleep(0)
+        assert local.value == "used"
+
+    before = Local.made
+    for _ in range(2):
+        run(batch, uses, uses, uses_and_waits, uses)
+    assert seen == ["fresh"] * 8
+    assert Local.made == before + 8
+
+
+def test_what_a_job_hangs_on_its_greenlet_is_gone_with_it(crew: Crew, batch: Work) -> None:
+    seen: list[object] = []
+
+    def hangs() -> None:
+        current: Any = getcurrent()
+        seen.append(getattr(current, "note", None))
+        current.note = "mine"
+
+    run(batch, hangs, hangs)
+    run(batch, hangs)
+    assert seen == [None, None, None]
+    assert crew.alive == 1
+
+
+def test_a_link_is_called_once_when_the_job_ends_unless_taken_back(batch: Work) -> None:
+    called: list[str] = []
+
+    def links() -> None:
+        runner = running()
+        assert runner is not None
+        kept, taken = (lambda _: called.append("kept")), (lambda _: called.append("taken"))
+        runner.rawlink(kept)
+        runner.rawlink(taken)
+        runner.unlink(taken)
+        runner.unlink(taken)
+        assert called == []
+
+    run(batch, links)
+    run(batch, lambda: None)
+    assert called == ["kept"]
+
+
+PATCHED = """
+import threading
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from tests.support.batches import Work, run
+from filterd.net.greenlets import Crew
+local, seen, crew = threading.local(), [], Crew()
+def job():
+    seen.append(getattr(local, "value", None))
+    local.value = 1
+    seen.append(threading.current_thread().name != "MainThread")
     gevent.sleep(0)
-    return wait, free.set
+before = len(threading._active)
+for _ in range(5):
+    run(Work(crew), job, job)
+print(seen == [None, True] * 10, len(threading._active) - before, crew.alive)
+"""
 
 
-def queue(kind: Any) -> tuple[Job, Job]:
-    one = kind()
-    return one.get, lambda: one.put(1)
+def test_thread_locals_and_dummy_threads_of_a_patched_process_end_with_the_job() -> None:
+    done = subprocess.run([sys.executable, "-c", PATCHED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True 0 2\n", "")
 
 
-def full_queue() -> tuple[Job, Job]:
-    one: Any = gevent.queue.Queue(1)
-    one.put(0)
-    return lambda: one.put(1), one.get
+@pytest.fixture
+def noting_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gevent.Timeout, "start", gevent.Timeout.start)  # put back in the end
+    close_forgotten_timeouts()
+    noted = gevent.Timeout.start
+    close_forgotten_timeouts()
+    assert gevent.Timeout.start is noted  # a second call does not wrap it twice
 
 
-def thread() -> tuple[Job, Job]:
-    return lambda: gevent.get_hub().threadpool.apply(time.sleep, (0.003,)), nothing
-
-
-def greenlet(how: str) -> tuple[Job, Job]:
-    go = gevent.event.Event()
-    other: Any = gevent.spawn(go.wait)
-    ways: dict[str, Job] = {"join": other.join, "get": other.get, "joinall": lambda: gevent.joinall([other])}
-    return ways[how], go.set
-
-
-def timeout() -> tuple[Job, Job]:
-    def wait() -> None:
-        with gevent.Timeout(0.003, False):  # type: ignore[arg-type]
-            gevent.sleep(5.0)
-
-    return wait, nothing
-
-
-def pool() -> tuple[Job, Job]:
-    one, go = gevent.pool.Pool(1), gevent.event.Event()
-    one.spawn(go.wait)
-    return lambda: one.spawn(lambda: None), go.set
-
-
-def raw() -> tuple[Job, Job]:
-    # What a careless library does: a callback that switches to whatever lives in that greenlet by then.
-    waiting: list[Any] = []
-
-    def wait() -> None:
-        waiting.append(getcurrent())
-        gevent.get_hub().switch()
-
-    return wait, lambda: waiting[0].switch("foreign")
-
-
-WAITS: dict[str, Callable[[], tuple[Job, Job]]] = {
-    "recv": pair,
-    "recv with a timeout": lambda: pair(timeout=0.003),
-    "select": lambda: selecting("select"),
-    "poll": lambda: selecting("poll"),
-    "sleep": lambda: (lambda: gevent.sleep(0.003), nothing),
-    "sleep(0)": lambda: (lambda: gevent.sleep(0), nothing),
-    "Event": event,
-    "Event with a timeout": lambda: event(0.003),
-    "own Event": own_event,
-    "own Event with an end": lambda: own_event(0.003),
-    "AsyncResult": result,
-    "Semaphore": semaphore,
-    "RLock": rlock,
-    "Queue.get": lambda: queue(gevent.queue.Queue),
-    "SimpleQueue.get": lambda: queue(gevent.queue.SimpleQueue),
-    "Queue.put": full_queue,
-    "threadpool": thread,
-    "getaddrinfo": lambda: (lambda: gevent.get_hub().resolver.getaddrinfo("127.0.0.1", 80), nothing),
-    "Greenlet.join": lambda: greenlet("join"),
-    "Greenlet.get": lambda: greenlet("get"),
-    "joinall": lambda: greenlet("joinall"),
-    "Timeout": timeout,
-    "Pool.spawn": pool,
-    "raw switch": raw,
-}
-ORDERS = ["wake", "stop", "wake, stop", "stop, wake", "stop, next, wake"]
-
-
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("kind", WAITS)
-def test_a_stop_or_a_late_wake_up_never_reaches_the_next_job(crew: Crew, batch: Work, kind: str, order: str) -> None:
-    wait, wake = WAITS[kind]()
-    following = Work(crew)
+def test_a_forgotten_timeout_hits_nobody(noting_timeouts: None, crew: Crew, batch: Work) -> None:
     ended: list[str] = []
-    received: list[object] = []
-    loop = crew.hub.loop
 
-    def job() -> None:
-        try:
-            wait()
-        finally:
-            ended.append("finally")
+    def forgets() -> None:
+        gevent.Timeout(0.01).start()
 
     def next_job() -> None:
-        # A wait that takes whatever comes: it must be its own.
-        token = object()
-        timer = loop.timer(0.006)
-        timer.start(getcurrent().switch, token)
-        received.append(crew.hub.switch() is token)
-        timer.close()
+        gevent.sleep(0.03)
+        ended.append("well")
 
-    def script() -> None:
-        # In the hub, in one turn of the loop.
-        for step in order.split(", "):
-            if step == "wake":
-                wake()
-            elif step == "stop":
-                batch.stop(Stop("enough"))
-            else:
-                following.add(next_job)
-
-    batch.add(job)
-    loop.run_callback(lambda: loop.run_callback(script))
-    batch.join()
-    run(following, next_job)
-    assert ended == ["finally"]
-    assert len(received) == 1 + order.count("next")
-    assert all(received)
-    assert following.failures == []
-    assert [type(error) for error in batch.failures] in ([], [Stop])
-    if order.startswith("stop"):
-        assert len(batch.failures) == 1 or kind == "sleep(0)"
+    run(batch, forgets)
+    run(batch, next_job)
+    gevent.sleep(0.01)
+    assert (ended, batch.failures, crew.alive) == (["well"], [], 1)
 
 
-@pytest.mark.parametrize("kind", ["Semaphore", "RLock"])
-def test_a_lock_is_free_again_after_a_stopped_wait(crew: Crew, batch: Work, kind: str) -> None:
-    wait, release = WAITS[kind]()
-    batch.add(wait)
-    stop_soon(batch)
-    batch.join()
-    release()
-    run(Work(crew), wait)
+def test_a_timeout_still_works_inside_its_job_and_outside_of_jobs(noting_timeouts: None, batch: Work) -> None:
+    def patient() -> None:
+        with gevent.Timeout(0.005):
+            gevent.sleep(5.0)
+
+    run(batch, patient)
+    assert [type(error) for error in batch.failures] == [gevent.Timeout]
+    with pytest.raises(gevent.Timeout):
+        patient()
+
+
+def test_a_parked_runner_holds_nothing_of_its_last_job(crew: Crew, batch: Work) -> None:
+    class Message:
+        pass
+
+    def job_for(message: Message, *, fails: bool) -> Job:
+        def job() -> None:
+            gevent.sleep(0)
+            assert message is not None
+            if fails:
+                raise ValueError(message)
+
+        return job
+
+    for fails in (False, True):
+        message = Message()
+        alive = weakref.ref(message)
+        run(batch, job_for(message, fails=fails))
+        batch.failures.clear()
+        del message
+        gc.collect()
+        assert alive() is None
+    assert len(crew.idle) == 1
+
+
+def test_no_more_runners_are_kept_than_allowed(crew: Crew, batch: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greenlets, "MAX_IDLE", 2)
+    run(batch, *[lambda: gevent.sleep(0.002)] * 5)
+    assert crew.alive == len(crew.idle) == 2
+
+
+def test_a_runner_that_died_while_parked_is_passed_over(crew: Crew, batch: Work) -> None:
+    run(batch, lambda: gevent.sleep(0), lambda: gevent.sleep(0))
+    crew.hub.loop.run_callback(crew.idle[-1].throw, gevent.GreenletExit)
+    gevent.sleep(0)
+    done: list[int] = []
+    run(batch, lambda: done.append(1))
+    assert done == [1]
+    assert crew.alive == len(crew.idle) == 1
+
+
+def test_waiting_can_be_forbidden_until_the_runner_is_parked(crew: Crew, batch: Work) -> None:
+    def refuse() -> None:
+        raise RuntimeError("must not wait")
+
+    def inline() -> None:
+        runner = running()
+        assert runner is not None
+        runner.switch_out = refuse
+        gevent.sleep(0)
+
+    run(batch, inline)
+    run(batch, lambda: gevent.sleep(0))
+    assert [str(error) for error in batch.failures] == ["must not wait"]
+    assert crew.alive == 1

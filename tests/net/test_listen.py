@@ -45,7 +45,7 @@ def test_a_unix_socket_is_for_its_owner_alone_by_default(tmp_path: Path) -> None
 def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "scan.sock")
     open_socket(path).close()
-    assert os.path.exists(path)
+    assert Path(path).exists()
     open_socket(path).close()
 
 
@@ -130,7 +130,7 @@ def test_accepting_goes_on_after_descriptors_ran_out(caplog: pytest.LogCaptureFi
     listener = Listener(open_socket(("127.0.0.1", 0)), hello, crew=Crew())
     client = Client(listener.address)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
     hogs: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
     try:

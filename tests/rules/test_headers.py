@@ -40,7 +40,9 @@ def test_repeated_headers_are_named_and_count_each(tmp_path: Path) -> None:
     assert (hit.options, hit.score) == (("To", "Subject"), 2 * hit.metric_score)
 
 
-@pytest.mark.parametrize("written", ["1@example.org", "<>", "<one two@example.org>", "<no-at-sign>", "<a@b> trailing", "<a@@b>"])
+@pytest.mark.parametrize(
+    "written", ["1@example.org", "<>", "<one two@example.org>", "<no-at-sign>", "<a@b> trailing", "<a@@b>"]
+)
 def test_a_malformed_message_id_is_found(tmp_path: Path, written: str) -> None:
     assert set(symbols(tmp_path, mail(Date=NOW, **{"Message-ID": written}))) == {"INVALID_MSGID"}
 
@@ -60,9 +62,7 @@ def test_several_senders_are_listed(tmp_path: Path) -> None:
     assert found == {"MULTIPLE_FROM": ("a@example.org", "b@example.org")}
 
 
-@pytest.mark.parametrize(
-    ("days", "symbol"), [(-8, {"DATE_IN_PAST"}), (-6, set()), (0.5, set()), (2, {"DATE_IN_FUTURE"})]
-)
+@pytest.mark.parametrize(("days", "symbol"), [(-8, {"DATE_IN_PAST"}), (-6, set()), (0.5, set()), (2, {"DATE_IN_FUTURE"})])
 def test_dates_far_from_today_are_found(tmp_path: Path, days: float, symbol: set[str]) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(days=days))
     assert set(symbols(tmp_path, mail(Date=date))) == symbol
@@ -78,12 +78,16 @@ def test_an_address_as_display_name_that_is_not_the_senders_is_found(tmp_path: P
     assert found == {"SPOOF_DISPLAY_NAME": ("boss@example.com", "eve@evil.example")}
 
 
-@pytest.mark.parametrize("written", ['"ann@example.org" <ann@example.org>', '"ANN@Example.ORG" <x@example.org>', '"Ann @ Work" <ann@example.org>'])
+@pytest.mark.parametrize(
+    "written", ['"ann@example.org" <ann@example.org>', '"ANN@Example.ORG" <x@example.org>', '"Ann @ Work" <ann@example.org>']
+)
 def test_an_honest_display_name_is_not(tmp_path: Path, written: str) -> None:
     assert symbols(tmp_path, mail(Date=NOW, From=written)) == {}
 
 
 def test_bad_headers_alone_do_not_reject(tmp_path: Path) -> None:
-    verdict = verdict_of(tmp_path, "headers", b"x: y\r\nSubject: a\r\nSubject: b\r\nFrom: x, y\r\nDate: z\r\nMessage-ID: w\r\n\r\n")
+    verdict = verdict_of(
+        tmp_path, "headers", b"x: y\r\nSubject: a\r\nSubject: b\r\nFrom: x, y\r\nDate: z\r\nMessage-ID: w\r\n\r\n"
+    )
     assert len(verdict.symbols) >= 4
     assert verdict.score <= 10.0

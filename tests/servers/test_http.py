@@ -22,7 +22,13 @@ KEEP = POST.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
 
 def echo(request: ScanRequest) -> Verdict:
     """A verdict that tells what came in."""
-    return Verdict("no action", float(request.message.size), 15.0, message_id=request.message.message_id, messages={"qid": request.envelope.queue_id or ""})
+    return Verdict(
+        "no action",
+        float(request.message.size),
+        15.0,
+        message_id=request.message.message_id,
+        messages={"qid": request.envelope.queue_id or ""},
+    )
 
 
 @contextmanager
@@ -68,7 +74,9 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         data = b""
         while data.count(b'"qid"') < 5:
             data += client.sock.recv(65536)
-        assert [data.index(b'"qid":"%d"' % number) for number in range(5)] == sorted(data.index(b'"qid":"%d"' % n) for n in range(5))
+        assert [data.index(b'"qid":"%d"' % number) for number in range(5)] == sorted(
+            data.index(b'"qid":"%d"' % n) for n in range(5)
+        )
 
 
 @pytest.mark.parametrize("cut", range(1, len(POST), 7))
@@ -231,9 +239,7 @@ def test_one_mail_by_http_has_the_engines_verdict() -> None:
     engine = engine_of(rule)
     with serving(engine.scan) as listener:
         _, _, body = ask(listener, POST)
-    assert json.loads(body)["symbols"] == {
-        "RULE": {"name": "RULE", "score": 1.0, "metric_score": 1.0, "options": ["option"]}
-    }
+    assert json.loads(body)["symbols"] == {"RULE": {"name": "RULE", "score": 1.0, "metric_score": 1.0, "options": ["option"]}}
 
 
 def test_many_connections_at_once_each_get_their_own_answer() -> None:
@@ -243,7 +249,8 @@ def test_many_connections_at_once_each_get_their_own_answer() -> None:
 
     with serving(scan) as listener:
         jobs = [
-            gevent.spawn(ask, listener, POST.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: %d" % number, 1)) for number in range(200)
+            gevent.spawn(ask, listener, POST.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: %d" % number, 1))
+            for number in range(200)
         ]
         gevent.joinall(jobs, timeout=10, raise_error=True)
     assert [json.loads(job.value[2])["messages"]["qid"] for job in jobs] == [str(number) for number in range(200)]

@@ -45,6 +45,8 @@ def engine_of(
     return Engine(made, environment, files=files, **keywords)
 
 
-def scan_with(*rules: Rule | Callable[..., Any], raw: bytes = MAIL, envelope: Envelope | None = None, **keywords: Any) -> Verdict:
+def scan_with(
+    *rules: Rule | Callable[..., Any], raw: bytes = MAIL, envelope: Envelope | None = None, **keywords: Any
+) -> Verdict:
     """Scan one message with these rules."""
     return engine_of(*rules, **keywords).scan(ScanRequest(Message(raw), envelope or Envelope({})))

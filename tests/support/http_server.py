@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gevent
+import gevent.socket
+
 from tests.support.peers import Peer, serving
 
-__all__ = ["Asked", "HttpPeer", "answer", "http_serving", "read_request"]
+__all__ = ["Asked", "HttpPeer", "answer", "http_serving", "read_request", "tunnels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +108,20 @@ def http_serving(
     with serving(talk, tls=tls, unix=unix, host=host) as peer:
         server = HttpPeer(peer, "http" if tls is None else "https")
         yield server
+
+
+def tunnels(connection: Any) -> None:
+    """A proxy for CONNECT: opens the way to the port asked for, on loopback whatever the host, and then only carries bytes."""
+    asked = read_request(connection, bytearray())
+    assert asked is not None
+    assert asked.method == "CONNECT"
+    with gevent.socket.create_connection(("127.0.0.1", int(asked.target.rpartition(":")[2]))) as onward:
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = gevent.spawn(_carry, onward, connection)
+        _carry(connection, onward)
+        back.kill()
+
+
+def _carry(source: Any, target: Any) -> None:
+    while data := source.recv(65536):
+        target.sendall(data)

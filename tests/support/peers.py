@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import gevent.socket
+from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from filterd.outcome import Failure, RequestFailed
@@ -50,7 +51,8 @@ def serving(
         peer.accepted += 1
         try:
             if tls is not None:
-                connection = tls.wrap_socket(connection, server_side=True)
+                connection = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                connection.do_handshake()
             talk(connection)
         except OSError as error:
             peer.errors.append(error)
@@ -58,7 +60,8 @@ def serving(
             connection.close()
 
     listening = _listening(host if unix is None else unix)
-    server = StreamServer(listening, handle)
+    # A pool, so that those still talking in the end are ended with the server.
+    server = StreamServer(listening, handle, spawn=Pool())
     peer = Peer(listening.getsockname())
     server.start()
     try:

@@ -1,10 +1,11 @@
-"""Redis servers that a test can kill and start again where they were, and a server that says what a test makes it say."""
+"""Redis servers that a test can kill and start again where they were, clusters and Sentinels of them, and a server that says
+what a test makes it say."""
 
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,18 +18,18 @@ from filterd.net.stream import Address
 from tests.support.partners import LOOPBACK, free_port, require
 from tests.support.peers import Peer, serving
 
-__all__ = ["RestartedRedis", "network_with", "redis_process", "scripted_redis"]
+__all__ = ["RestartedRedis", "network_with", "redis_cluster", "redis_process", "redis_sentinel", "scripted_redis", "tell"]
 
 
 class RestartedRedis:
-    """A redis-server on one port. `start` and `stop` let greenlets run meanwhile; nothing is kept over a restart."""
+    """A redis-server on one port. `start` and `stop` let greenlets run meanwhile; data does not survive a restart."""
 
-    def __init__(self, *options: str | Path, port: int | None = None, mode: str = "") -> None:
+    def __init__(self, *options: str | Path, port: int | None = None) -> None:
         self.port = free_port() if port is None else port
-        self._argv: list[str | Path] = [require("redis-server", package="redis-server"), *options]
-        self._argv += ["--port" if "--tls-port" not in options else "--tls-port", str(self.port)]
-        self._argv += ["--bind", LOOPBACK, "--save", "", "--appendonly", "no"]
-        self._argv += [mode] if mode else []
+        self._argv = [str(require("redis-server", package="redis-server")), *map(str, options)]
+        self._argv += ["--tls-port" if "--tls-cert-file" in options else "--port", str(self.port), "--bind", LOOPBACK]
+        if "--sentinel" not in options:
+            self._argv += ["--save", "", "--appendonly", "no"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,13 +44,10 @@ class RestartedRedis:
     def start(self) -> None:
         """Until it accepts."""
         process = self._process = subprocess.Popen(
-            [str(word) for word in self._argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        give_up = time.monotonic() + 10.0
-        while not self._accepts():
-            assert process.poll() is None, f"redis-server ended with {process.returncode}"
-            assert time.monotonic() < give_up, "redis-server does not accept"
-            gevent.sleep(0.02)
+        self.wait_until(self._accepts, "accepts")
+        assert process.poll() is None
 
     def stop(self) -> None:
         """At once, without a farewell; a second call does nothing."""
@@ -58,6 +56,15 @@ class RestartedRedis:
             process.kill()
             while process.poll() is None:
                 gevent.sleep(0.01)
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Until the condition holds; AssertionError after ten seconds, or when the server ends first."""
+        give_up = time.monotonic() + 10.0
+        while not condition():
+            assert self._process is not None
+            assert self._process.poll() is None, f"redis-server ended with {self._process.returncode}"
+            assert time.monotonic() < give_up, f"in vain for ten seconds: redis-server {what}"
+            gevent.sleep(0.02)
 
     def _accepts(self) -> bool:
         try:
@@ -68,14 +75,77 @@ class RestartedRedis:
 
 
 @contextmanager
-def redis_process(*options: str | Path, port: int | None = None, mode: str = "") -> Iterator[RestartedRedis]:
+def redis_process(*options: str | Path, port: int | None = None) -> Iterator[RestartedRedis]:
     """One that runs, and does not outlive the block."""
-    server = RestartedRedis(*options, port=port, mode=mode)
-    server.start()
+    server = RestartedRedis(*options, port=port)
     try:
+        server.start()
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def redis_cluster(directory: Path, *, replicas: int = 0) -> Iterator[list[RestartedRedis]]:
+    """Three masters with a third of the slots each, then `replicas` of the first. Nodes keep their identity over a restart."""
+    with ExitStack() as running:
+        nodes = []
+        buses = {}
+        for number in range(3 + replicas):
+            home = directory / f"node{number}"
+            home.mkdir()
+            bus = free_port()
+            options: list[str | Path] = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "600",
+                "--cluster-port",
+                str(bus),
+            ]
+            node = running.enter_context(redis_process(*options, "--dir", home))
+            nodes.append(node)
+            buses[node.port] = bus
+        first, last = 0, 16383
+        for number, node in enumerate(nodes[:3]):
+            begin, end = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
+            assert tell(node, "CLUSTER", "ADDSLOTSRANGE", begin if number else first, end if number < 2 else last) == "OK"
+            assert tell(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1) == "OK"
+        for node in nodes[1:]:
+            assert tell(node, "CLUSTER", "MEET", LOOPBACK, nodes[0].port, buses[nodes[0].port]) == "OK"
+        for node in nodes:
+            node.wait_until(
+                lambda node=node: f"cluster_known_nodes:{len(nodes)}" in tell(node, "CLUSTER", "INFO"), "knows the others"
+            )
+        master = tell(nodes[0], "CLUSTER", "MYID")
+        for node in nodes[3:]:
+            node.wait_until(lambda node=node: tell(node, "CLUSTER", "REPLICATE", master) == "OK", "replicates")
+            node.wait_until(lambda node=node: "master_link_status:up" in tell(node, "INFO", "replication"), "is in step")
+        for node in nodes:
+            node.wait_until(lambda node=node: "cluster_state:ok" in tell(node, "CLUSTER", "INFO"), "finds the cluster complete")
+        yield nodes
+
+
+@contextmanager
+def redis_sentinel(directory: Path, master: RestartedRedis, *, name: str = "main", replicas: int) -> Iterator[RestartedRedis]:
+    """A Sentinel that watches a master with so many replicas, and alone decides within a second that it is gone."""
+    configuration = directory / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor {name} {LOOPBACK} {master.port} 1\n"
+        f"sentinel down-after-milliseconds {name} 300\n"
+        f"sentinel failover-timeout {name} 3000\n"
+    )
+    with redis_process(configuration, "--sentinel", "--dir", directory) as sentinel:
+        seen = f"slaves={replicas}"
+        sentinel.wait_until(lambda: seen in tell(sentinel, "INFO", "sentinel"), "has found the replicas")
+        yield sentinel
+
+
+def tell(server: RestartedRedis, *words: str | int) -> str:
+    """What redis-cli prints for one command: tests look at a server from outside our client."""
+    program = require("redis-cli", package="redis-tools")
+    argv = [str(program), "-h", LOOPBACK, "-p", str(server.port), *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
 
 
 @contextmanager

@@ -1,0 +1,238 @@
+"""What belongs to one message or one hook: its jobs, its open connections, its budget.
+
+Promises:
+
+* Rules, their children and their callbacks run in the scope; nothing in it outlives the message, and every connection
+  opened in it is closed with it.
+* Budgets nest and only shrink: a call ends with its rule, a rule with its task.
+* `current()` is the scope this code runs for, from any rule, child or hook.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from filterd.mail.results import Scoring
+from filterd.net.event import Event
+from filterd.net.greenlets import Batch, Crew, Stop, running
+from filterd.net.network import Network
+from filterd.outcome import Failure
+
+__all__ = [
+    "Child",
+    "Closable",
+    "Deadline",
+    "Environment",
+    "Jobs",
+    "Scope",
+    "current",
+    "loading_modules",
+    "sleep",
+    "with_budget",
+]
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+loading_modules: ContextVar[Mapping[str, Mapping[str, Any]] | None] = ContextVar("loading_modules", default=None)
+"""The `[modules.*]` tables while rule files are being loaded, when there is no scope to find them by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What every scope of one worker shares. `modules` holds the `[modules.NAME]` tables, `task_timeout` is in seconds."""
+
+    network: Network
+    crew: Crew
+    scoring: Scoring
+    modules: Mapping[str, Mapping[str, Any]]
+    task_timeout: float = 8.0
+
+
+class Closable(Protocol):
+    """What a scope closes at its end."""
+
+    def close(self) -> None: ...
+
+
+class Deadline:
+    """A budget of seconds that began when this object was made. `end` is a moment of `time.monotonic()`."""
+
+    __slots__ = ("budget", "end")
+
+    def __init__(self, budget: float) -> None:
+        self.budget = budget
+        self.end = monotonic() + budget
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never below 0."""
+        return max(self.end - monotonic(), 0.0)
+
+    def __str__(self) -> str:
+        return f"{self.left:.1f} s of {self.budget:.1f} s left"
+
+
+class Named(Protocol):
+    """A job with a name for texts: a rule, or a child of one."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Child(Generic[T]):
+    """A function running beside the rule that asked for it. Its failure is that rule's failure unless somebody asks for it."""
+
+    __slots__ = ("args", "context", "done", "error", "function", "parent", "value", "watched")
+
+    def __init__(self, parent: Named, function: Callable[..., T], args: tuple[Any, ...]) -> None:
+        self.parent: Any = parent.parent if isinstance(parent, Child) else parent
+        self.function = function
+        self.args = args
+        self.context: Context = copy_context()
+        self.done = Event()
+        self.value: T | None = None
+        self.error: BaseException | None = None
+        self.watched = False
+
+    @property
+    def name(self) -> str:
+        return str(self.parent.name)
+
+    def run(self) -> None:
+        self.value = self.context.run(self.function, *self.args)
+        self.done.set()
+
+    def get(self) -> T:
+        """Wait for the end; the function's value, or its exception."""
+        self.watched = True
+        self.done.wait(phase="child")
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.value)
+
+
+class Jobs(Batch[Any]):
+    """A batch of rules and children that belongs to a scope."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, crew: Crew, scope: "Scope") -> None:
+        super().__init__(crew)
+        self.scope = scope
+
+    def perform(self, job: Any) -> None:
+        job.run()
+
+    def failed(self, job: Any, error: BaseException) -> None:
+        if isinstance(job, Child):
+            job.error = error
+            watched = job.watched and not isinstance(error, Stop)
+            job.done.set()
+            if watched:
+                return
+        self.scope.job_failed(job, error)
+
+
+class Scope:
+    """What belongs to one message or one hook: its jobs, its open connections, its budget."""
+
+    jobs: Jobs
+    deadline: Deadline
+
+    def __init__(self, environment: Environment, title: str, budget: float) -> None:
+        self.environment = environment
+        self.network = environment.network
+        self.title = title
+        self.deadline = Deadline(budget)
+        self.jobs = Jobs(environment.crew, self)
+        self._open: dict[int, Closable] | None = None
+        self.dns_requests = 0
+
+    def adopt(self, resource: Closable) -> None:
+        """Close this with the scope."""
+        if self._open is None:
+            self._open = {}
+        self._open[id(resource)] = resource
+
+    def release(self, resource: Closable) -> None:
+        """It was closed, or belongs to somebody else now."""
+        if self._open is not None:
+            self._open.pop(id(resource), None)
+
+    def close(self) -> None:
+        """Close every connection that is still open."""
+        resources, self._open = self._open, None
+        if resources:
+            for resource in resources.values():
+                resource.close()
+
+    def job_failed(self, job: Any, error: BaseException) -> None:
+        """A job ended with an exception nobody else takes."""
+        raise NotImplementedError  # pragma: no cover - a subclass has it
+
+    def start(self, function: Callable[..., T], *args: Any) -> Child[T]:
+        """Run the function in a child greenlet; the message waits for it. From a rule, a child or a hook of this scope."""
+        runner = running()
+        if runner is None or runner.job is None:
+            raise RuntimeError(f"{self.title}: a child can only be started from inside a rule")
+        child = Child(runner.job, function, args)
+        self.jobs.add(child)
+        return child
+
+    def start_later(self, function: Callable[[], Any]) -> bool:
+        """The same for a callback: False where nothing can be started any more, because the scope's budget is over."""
+        runner = running()
+        if runner is None or runner.job is None or not self.deadline.left:
+            return False
+        self.jobs.add(Child(runner.job, function, ()))
+        return True
+
+    def map(self, function: Callable[[Item], T], items: Iterable[Item], limit: int | None = None) -> list[T]:
+        """`function` of every item, at most `limit` at once (None: all), results in the order of the items.
+
+        The first exception is raised once all have ended.
+        """
+        waiting = list(items)
+        width = len(waiting) if limit is None else min(limit, len(waiting))
+        results: list[Any] = [None] * len(waiting)
+        places = iter(enumerate(waiting))
+
+        def work() -> None:
+            for place, item in places:
+                results[place] = function(item)
+
+        children = [self.start(work) for _ in range(width)]
+        for child in children:
+            child.watched = True
+        for child in children:
+            child.get()
+        return results
+
+
+def current() -> Scope | None:
+    """The scope this code runs for; None outside of rules and hooks."""
+    runner = running()
+    batch = None if runner is None else runner.batch
+    return batch.scope if isinstance(batch, Jobs) else None
+
+
+def with_budget(failure: Failure, scope: Scope | None) -> Failure:
+    """The failure, its text telling also whose call it was and how much of the budget is left, if it was a timeout."""
+    if failure.kind != "timeout" or scope is None:
+        return failure
+    runner = running()
+    job = None if runner is None else runner.job
+    whose = f"rule {job.name}, " if job is not None else ""
+    text = f"{failure} ({whose}{scope.deadline})"
+    return Failure(
+        text, kind=failure.kind, peer=failure.peer, phase=failure.phase, elapsed=failure.elapsed, partial=failure.partial
+    )
+
+
+def sleep(seconds: float) -> None:
+    """Let others run for so many seconds. `sleep(0)` waits one real turn of the loop, so that pending I/O is served."""
+    Event().wait(until=monotonic() + max(seconds, 0.000001), phase="sleep")

@@ -1,0 +1,217 @@
+"""A message on its way through the rules, as a rule sees it: what came with it, what it holds, what was found on it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from logging import Logger, LoggerAdapter, getLogger
+from os import urandom
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from filterd.mail.address import Address
+from filterd.mail.message import Message
+from filterd.mail.request import ScanRequest
+from filterd.mail.results import PreResult, Results, action_name
+from filterd.mail.verdict import Hit, RuleFailure
+from filterd.net.greenlets import running
+from filterd.task.scope import Child, Environment, Scope, sleep
+
+__all__ = ["Task"]
+
+T = TypeVar("T")
+
+_serial = count()
+_prefix = urandom(4).hex()
+
+
+class Task(Scope):
+    """One message being scanned: what came with it, what it holds, what was found on it."""
+
+    def __init__(self, request: ScanRequest, environment: Environment) -> None:
+        self.id = f"{_prefix}{next(_serial) & 0xFFFFFF:06x}"
+        super().__init__(environment, self.id, environment.task_timeout)
+        self.request = request
+        self.envelope = request.envelope
+        self.message: Message = request.message
+        self.results = Results(environment.scoring)
+        self.timed_out = False
+        self.messages: dict[str, str] = {}
+        self.milter_reply: dict[str, Any] = {}
+        self.failures: list[RuleFailure] = []
+        self.timings: dict[str, float] = {}
+        self._vars: dict[str, Any] | None = None
+        self._cache: dict[Any, Any] | None = None
+
+    # -- the request
+
+    @property
+    def ip(self) -> str | None:
+        """The client's address as text, None when the client sent none."""
+        return self.envelope.ip
+
+    @property
+    def mail_from(self) -> Address | None:
+        """The envelope sender; the null sender is an empty Address, None means the client sent none."""
+        return self.envelope.mail_from
+
+    @property
+    def rcpts(self) -> Sequence[Address]:
+        return self.envelope.rcpts
+
+    @property
+    def helo(self) -> str | None:
+        return self.envelope.helo
+
+    @property
+    def hostname(self) -> str | None:
+        """The client's name as the MTA resolved it."""
+        return self.envelope.hostname
+
+    @property
+    def user(self) -> str | None:
+        """The authenticated SMTP user."""
+        return self.envelope.user
+
+    @property
+    def queue_id(self) -> str | None:
+        return self.envelope.queue_id
+
+    @property
+    def deliver_to(self) -> str | None:
+        return self.envelope.deliver_to
+
+    @property
+    def mta_name(self) -> str | None:
+        return self.envelope.mta_name
+
+    @property
+    def tls(self) -> bool:
+        """The client spoke TLS to the MTA."""
+        return self.envelope.tls
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """What the client asked for: `pass_all`, `no_log`, `milter`, …"""
+        return self.envelope.flags
+
+    def get_request_header(self, name: str) -> str | None:
+        """Any header the client sent with the request, case-insensitive; None when absent."""
+        return self.envelope.get(name)
+
+    # -- results
+
+    def insert_result(self, symbol: str, weight: float = 1.0, *options: object) -> None:
+        """Record a hit: score = configured score × weight. Options are shown as text."""
+        self.results.insert(symbol, weight, [str(option) for option in _flat(options)])
+
+    def adjust_result(self, symbol: str, score: float, *options: object) -> None:
+        """Set the score of a symbol that was inserted; raises KeyError otherwise."""
+        self.results.adjust(symbol, score, [str(option) for option in _flat(options)])
+
+    def remove_result(self, symbol: str) -> bool:
+        """Take a symbol back; False where it was not there."""
+        return self.results.remove(symbol)
+
+    def has_symbol(self, symbol: str) -> bool:
+        return symbol in self.results.symbols
+
+    @property
+    def symbols(self) -> Mapping[str, Hit]:
+        """What was found so far, read-only."""
+        return MappingProxyType(self.results.symbols)
+
+    @property
+    def score(self) -> float:
+        return self.results.judgement()[1]
+
+    @property
+    def action(self) -> str:
+        return self.results.judgement()[0]
+
+    def threshold(self, action: str) -> float | None:
+        """The score that earns an action, None where there is none."""
+        return self.results.scoring.thresholds.get(action_name(action))
+
+    # -- control
+
+    def set_pre_result(
+        self,
+        action: str,
+        message: str | None = None,
+        module: str | None = None,
+        score: float | None = None,
+        priority: int = 1,
+        least: bool = False,
+    ) -> None:
+        """Decide before the score does. `least=True` makes the action a floor. The remaining ordinary rules are skipped."""
+        self.results.decide(PreResult(action_name(action), message, module, score, priority, least))
+
+    # -- the reply
+
+    def set_milter_reply(self, reply: Mapping[str, Any]) -> None:
+        """Merge into the reply object for the MTA: add_headers, remove_headers, change_from, add_rcpt, …"""
+        for key, value in reply.items():
+            have = self.milter_reply.get(key)
+            if isinstance(have, dict) and isinstance(value, Mapping):
+                for name, entry in value.items():
+                    if key == "add_headers" and name in have:
+                        first = have[name] if isinstance(have[name], list) else [have[name]]
+                        have[name] = first + (entry if isinstance(entry, list) else [entry])
+                    else:
+                        have[name] = entry
+            else:
+                self.milter_reply[key] = dict(value) if isinstance(value, Mapping) else value
+
+    def add_header(self, name: str, value: str, order: int = -1) -> None:
+        """Ask the MTA to add a header; order 0 is the top, -1 the end."""
+        self.set_milter_reply({"add_headers": {name: {"value": value, "order": order}}})
+
+    def remove_header(self, name: str, index: int = 0) -> None:
+        """Ask the MTA to remove a header: its occurrence `index` from 1, negative from the end, 0 for all."""
+        self.set_milter_reply({"remove_headers": {name: index}})
+
+    def append_message(self, text: str, category: str = "smtp_message") -> None:
+        """A text for the client under a category."""
+        have = self.messages.get(category)
+        self.messages[category] = text if have is None else f"{have}; {text}"
+
+    # -- concurrency, variables, log
+
+    def spawn(self, function: Callable[..., T], *args: Any) -> Child[T]:
+        """Run a function beside this rule; the message waits for it. `.get()` on what it returns waits for its value."""
+        return self.start(function, *args)
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run for so many seconds; 0 is one turn of the loop."""
+        sleep(seconds)
+
+    @property
+    def vars(self) -> dict[str, Any]:
+        """For rules to share among themselves, for this message."""
+        if self._vars is None:
+            self._vars = {}
+        return self._vars
+
+    @property
+    def cache(self) -> dict[Any, Any]:
+        """For what is computed once per message."""
+        if self._cache is None:
+            self._cache = {}
+        return self._cache
+
+    @property
+    def log(self) -> "LoggerAdapter[Logger]":
+        """A logger whose lines carry the task's id, the queue id and the rule's name."""
+        runner = running()
+        job = None if runner is None else runner.job
+        return LoggerAdapter(
+            getLogger("filterd.rule"),
+            {"task_id": self.id, "queue_id": self.queue_id, "rule": None if job is None else job.name},
+        )
+
+
+def _flat(options: Iterable[object]) -> Iterable[object]:
+    for option in options:
+        if isinstance(option, (list, tuple)):
+            yield from option
+        else:
+            yield option

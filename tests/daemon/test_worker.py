@@ -1,0 +1,109 @@
+"""The daemon as a process: how it starts, refuses, and ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import gevent
+import pytest
+
+from tests.support.client import Client
+from tests.support.daemon import ROOT, running_daemon, written
+from tests.support.engine import MAIL
+from tests.support.partners import free_port
+
+SLOW = """\
+from filterd import Task, rule, sleep
+
+
+@rule("SLOW", score=1.0)
+def slow(task: Task) -> bool:
+    sleep(0.5)
+    return True
+"""
+
+
+def run(
+    folder: Path, rules: dict[str, str], toml: str = "", port: int = 0, *options: str
+) -> "subprocess.CompletedProcess[str]":
+    conf = written(folder, rules, toml, port)
+    command = [sys.executable, "-m", "filterd", "run", "-c", str(conf), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=15, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_under_way_is_answered_before_it_ends(tmp_path: Path, number: int) -> None:
+    with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
+        jobs = [gevent.spawn(daemon.scan, MAIL) for _ in range(10)]
+        gevent.sleep(0.2)
+        os.kill(daemon.process.pid, number)
+        gevent.joinall(jobs, timeout=10, raise_error=True)
+        assert [set(job.value["symbols"]) for job in jobs] == [{"SLOW"}] * 10
+        assert daemon.process.process.wait(10) == 0
+        lines = [json.loads(line)["text"] for line in daemon.process.output().splitlines() if '"filterd.worker"' in line]
+    assert lines[-2:] == ["ending: 10 messages under way, at most 16 s", "ended"]
+
+
+def test_nobody_new_is_accepted_while_it_ends(tmp_path: Path) -> None:
+    with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
+        job = gevent.spawn(daemon.scan, MAIL)
+        gevent.sleep(0.2)
+        daemon.process.process.terminate()
+        gevent.sleep(0.1)
+        with pytest.raises(ConnectionRefusedError):
+            Client(("127.0.0.1", daemon.port))
+        assert set(job.get(timeout=10)["symbols"]) == {"SLOW"}
+
+
+def test_above_the_limit_of_tasks_a_message_is_refused_clearly(tmp_path: Path) -> None:
+    with running_daemon(tmp_path, {"slow": SLOW}, "[limits]\ntasks = 2\n") as daemon:
+        jobs = [gevent.spawn(daemon.ask, MAIL) for _ in range(5)]
+        gevent.joinall(jobs, timeout=10, raise_error=True)
+        assert sorted(status for status, _ in (job.value for job in jobs)) == [200, 200, 503, 503, 503]
+        refused = json.loads(next(body for status, body in (job.value for job in jobs) if status == 503))
+        assert refused["error"] == "2 messages are being scanned (limits.tasks), try again later"
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with running_daemon(tmp_path / "first", {"slow": SLOW}) as daemon:
+        done = run(tmp_path / "second", {"slow": SLOW}, port=daemon.port)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{daemon.port}: Address already in use" in done.stderr
+
+
+def test_every_broken_rule_file_is_told_at_once_and_nothing_is_opened(tmp_path: Path) -> None:
+    port = free_port()
+    broken = {"a": "from filterd import rule\nrule(\n", "b": "import nothing_like_it\n", "c": "raise ValueError('in c')\n"}
+    done = run(tmp_path, broken, port=port)
+    assert done.returncode == 2
+    for told in ("a.py:2: SyntaxError", "b.py:1: ModuleNotFoundError", "c.py:1: ValueError: in c"):
+        assert told in done.stderr
+    assert str(ROOT / "filterd") not in done.stderr
+
+
+def test_every_error_of_the_configuration_is_told_at_once(tmp_path: Path) -> None:
+    done = run(tmp_path, {"slow": SLOW}, '[limits]\ntask_timeout = "soon"\n[actions]\nrejct = 3\n[nonsense]\nx = 1\n')
+    assert done.returncode == 2
+    for told in ("limits.task_timeout", "actions.rejct", "nonsense"):
+        assert told in done.stderr
+    assert str(tmp_path / "filterd.toml") in done.stderr
+
+
+def test_a_unix_socket_is_served_and_removed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "scan.sock"
+    toml = f'[listen.local]\nprotocol = "http"\nbind = "unix:{path} mode=0660"\n'
+    with running_daemon(tmp_path, {"slow": SLOW}, toml):
+        assert path.stat().st_mode & 0o777 == 0o660
+        with Client(str(path)) as client:
+            assert client.send(b"GET /ping HTTP/1.1\r\n\r\n").read_reply()[2] == b"pong\r\n"
+    assert not path.exists()
+
+
+def test_a_rule_file_dropped_in_is_there_after_a_restart(tmp_path: Path) -> None:
+    with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
+        assert set(daemon.scan(MAIL)["symbols"]) == {"SLOW"}
+    with running_daemon(tmp_path, {"dropped": SLOW.replace("SLOW", "DROPPED")}) as daemon:
+        assert set(daemon.scan(MAIL)["symbols"]) == {"SLOW", "DROPPED"}

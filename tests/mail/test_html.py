@@ -1,0 +1,173 @@
+"""HTML becomes what a reader sees, whichever of the two ways reads it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.mail.html import visible_text
+
+# Enough of a tag nobody shows to leave the tree builder out.
+TOO_MUCH = "<i></i>" * 3001
+
+
+@pytest.fixture(params=["", TOO_MUCH], ids=["tree", "expressions"])
+def tail(request: pytest.FixtureRequest) -> str:
+    """What to append to be read in one way or the other."""
+    text: str = request.param
+    return text
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("", ""),
+        ("just text", "just text"),
+        ("<p>one<p>two</p>three", "one\ntwo\nthree"),
+        ("one<br>two<BR/>three<Br />four", "one\ntwo\nthree\nfour"),
+        ("<DIV>one</DIV><Div>two</dIV>", "one\ntwo"),
+        ("<b>o</b>n<i>e</i>", "one"),
+        ("<pretty>one</pretty>two", "onetwo"),  # only begins like a block
+        (" one \r\n\t two\n", "one two"),
+        ("one&nbsp;two &amp; three&#33;&#x21; &notaname; &lt;p&gt;", "one two & three!! ¬aname; <p>"),
+        ("<table><tr><td>one<td>two<tr><th>three</table>", "one\ntwo\nthree"),
+        ("<head><title>no</title><style>no</style></head><body>yes", "yes"),
+        ("<script>no <p></script>yes<STYLE>no</Style>", "yes"),
+        ("<!-- no <p> -->yes<!---->yes<!-->yes<!-- no --!>yes", "yesyesyesyes"),
+        ("yes<!-- no", "yes"),
+        ("yes<script>no", "yes"),
+        ("<![if !mso]>yes<![endif]><!DOCTYPE x><?xml no?>", "yes"),
+        ("one < two and three > two", "one < two and three > two"),
+        ("<a href='x' title=\"y\">one</a>", "one"),
+        ("<p title='>'>one", "one"),
+        ("ünï<p>cödé", "ünï\ncödé"),
+    ],
+)
+def test_visible_text(html: str, text: str, tail: str) -> None:
+    # In front, as an element without its end takes everything that follows.
+    found = visible_text(tail + html)
+    assert found.text == text
+    assert (found.flags == {"html_cap"}) == (tail != "" or "title='>'" in html)
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<div style="display:none">no<p>no</p></div>yes', "yes"),
+        ("<div style='DISPLAY : None !important'>no</div>yes", "yes"),
+        ("<p style='opacity:0'>no</p>yes", "yes"),
+        ("<p style='font-size:0px'>no</p>yes", "yes"),
+        ("<p style='font-size: .0em; color: red'>no</p>yes", "yes"),
+        ("<p style='visibility: hidden'>no</p>yes", "yes"),
+        ("<p hidden>no</p>yes", "yes"),
+        ("<body style='display:none'>no", ""),
+        ("<p style='font-size:0'>no</p><p style='font-size:9px'>yes</p>", "yes"),
+    ],
+)
+def test_hidden_text_is_left_out(html: str, text: str) -> None:
+    assert visible_text(html) == (text, {"hidden_text"})
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p style='display:block'>yes</p>",
+        "<p style='display:none;display:block'>yes</p>",  # the last one wins
+        "<p style='opacity:0.5'>yes</p>",
+        "<p style='font-size:0.8em'>yes</p>",
+        "<td style='font-size:0'><b style='font-size:9px'>yes</b></td>",
+        "<p style='visibility:hidden'><b style='visibility:visible'>yes</b></p>",
+        "<p hidden style='display:block'>yes</p>",
+        "<html style='display:none'>yes",
+        "<html hidden>yes",
+        "<img style='display:none'>yes",
+        "<p>yes</p><style>p { display: none }</style>",  # what rules of a style sheet hide is not worked out
+        "<p title='display:none'>yes</p>",
+        "yes<frameset style='display:none'>",
+    ],
+)
+def test_what_only_looks_hidden_is_shown(html: str) -> None:
+    assert visible_text(html) == ("yes", frozenset())
+
+
+def test_the_reader_of_a_frameset_sees_nothing() -> None:
+    assert visible_text("<frameset><frame></frameset>") == ("", frozenset())
+
+
+def test_deep_within_hidden_text_is_taken_to_be_shown() -> None:
+    deep = "<p style='font-size:0'>" + "<div>" * 60 + "<b style='font-size:9px'>yes</b>"
+    assert visible_text(deep) == ("yes", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        pytest.param("<p>yes" * 6001, "yes\n" * 6000 + "yes", id="tags"),
+        pytest.param("<p " + "a " * 600 + ">yes", "yes", id="attributes"),
+        pytest.param("<p " + "/a" * 600 + ">yes", "yes", id="attributes-slashed"),
+        pytest.param("<p a='>' " + "b='>' " * 600 + ">yes", "yes", id="quoted-ends"),
+        pytest.param("<p hidden>no" + TOO_MUCH, "no", id="hidden"),
+    ],
+)
+def test_what_would_take_too_long_is_read_without_a_tree(html: str, text: str) -> None:
+    assert visible_text(html) == (text, {"html_cap"})
+
+
+@pytest.mark.parametrize(
+    "html",
+    ["<p>" + "yes " * 600, "<img src='data:," + "A" * 5000 + "'><p hidden>no</p>yes", "<p>" + "<b>yes</b> " * 600],
+    ids=["paragraph", "inline-image", "many-tags"],
+)
+def test_long_is_not_hostile(html: str) -> None:
+    assert "html_cap" not in visible_text(html).flags
+
+
+PIECES = [
+    "<p>",
+    "</p>",
+    "<b>",
+    "</b>",
+    "<br>",
+    "<div style='color:red'>",
+    "</div>",
+    "a",
+    "b ",
+    " ",
+    "\n",
+    "&amp;",
+    "ü",
+    "<!--x-->",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20))
+def test_both_ways_show_the_same(pieces: list[str]) -> None:
+    html = "".join(pieces)
+    assert visible_text(html).text == visible_text(TOO_MUCH + html).text
+
+
+HOSTILE = [
+    "<",
+    ">",
+    '"',
+    "'",
+    "=",
+    "<p",
+    "<script",
+    "</script>",
+    "<!--",
+    "-->",
+    "<title>",
+    "&",
+    "&#",
+    "a",
+    " ",
+    "\0",
+    "\ud800",
+    "style=display:none",
+]
+
+
+@given(st.lists(st.sampled_from(HOSTILE), max_size=30), st.booleans())
+def test_anything_becomes_lines_of_text(pieces: list[str], is_long: bool) -> None:
+    text = visible_text("".join(pieces) + (TOO_MUCH if is_long else "")).text
+    assert all(line == " ".join(line.split()) != "" for line in text.split("\n") if text)
