@@ -40,7 +40,7 @@ def symbol_of(name: str) -> str:
 
 def check(task: Task) -> None:
     client = task.ip
-    hops = [hop.from_ip for hop in task.message.received[:HOPS] if hop.from_ip] if any_received() else []
+    hops = [hop.real_ip for hop in task.message.received[:HOPS] if hop.real_ip] if any_received() else []
     questions = [
         (name, address)
         for address in dict.fromkeys([client, *hops])

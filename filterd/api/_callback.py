@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from filterd.task import Scope, current
 
-__all__ = ["later", "scope_of"]
+__all__ = ["later", "offer", "scope_of"]
 
 _takes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _ANY = 1_000_000
@@ -42,6 +42,11 @@ def later(scope: Scope, callback: Callable[..., Any], work: Callable[[], tuple[A
         callback(*work()[:count])
 
     return scope.start_later(run)
+
+
+def offer(callback: Callable[..., Any], *args: Any) -> None:
+    """Call it with as many of these as it takes."""
+    callback(*args[: _taken_by(callback)])
 
 
 def _taken_by(callback: Callable[..., Any]) -> int:

@@ -24,9 +24,12 @@ from filterd.net.upstream import Upstreams
 from filterd.outcome import Failure, OkFirst, RequestFailed
 from filterd.task import Scope
 
-__all__ = ["Budget", "Connection", "connect", "documented", "open_conversation"]
+__all__ = ["END_OF_STREAM", "Budget", "Connection", "connect", "documented", "open_conversation"]
 
 T = TypeVar("T")
+
+END_OF_STREAM = f"IO read error: {TERMINATED}"
+"""The text of the failure when the peer sends no more."""
 
 LINE_LIMIT = 1024 * 1024
 """Bytes before a pattern: more than any protocol has in a line, too little to hurt."""
@@ -73,7 +76,7 @@ def documented(failure: Failure, *, size: int = 0) -> Failure:
     elif failure.phase == "write":
         text = f"IO write error while trying to write {size} bytes: {failure}"
     elif failure == TERMINATED:
-        text = f"IO read error: {TERMINATED}"
+        text = END_OF_STREAM
     elif failure.kind == "closed":
         text = f"IO read error while trying to read data: {failure}"
     else:
@@ -157,17 +160,14 @@ def open_conversation(
     upstream: Upstreams | None = None,
     source: str | None = None,
 ) -> Conversation:
-    """Connect as asked for. Raises RequestFailed with the documented text, ValueError for arguments that cannot be."""
+    """Connect as asked for. Raises RequestFailed, and ValueError for arguments that cannot be."""
     if upstream is None and not host.startswith("unix:") and (port is None or not 0 < port < 65536):
         raise ValueError(f"connecting to {host} needs a port from 1 to 65535, not {port}")
     if source is not None:
         ip_address(source)
     settings = TlsSettings(verify_host=tls_verify, verify_peer=tls_verify) if tls else None
-    client = scope.network.tcp
-    try:
-        return client.connect(host, port, until=budget.until("connect"), source=source, tls=settings, upstream=upstream)
-    except RequestFailed as error:
-        raise RequestFailed(documented(error.failure)) from None
+    until = budget.until("connect")
+    return scope.network.tcp.connect(host, port, until=until, source=source, tls=settings, upstream=upstream)
 
 
 def connect(
@@ -196,5 +196,5 @@ def connect(
             scope, host, port, budget=budget, tls=tls, tls_verify=tls_verify, upstream=upstream, source=source
         )
     except RequestFailed as error:
-        return OkFirst(False, error.failure)
+        return OkFirst(False, documented(error.failure))
     return OkFirst(True, Connection(conversation, scope, budget))

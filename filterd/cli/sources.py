@@ -67,9 +67,8 @@ def messages(file: Source, limit: int | None) -> Iterator[Source]:
     try:
         with nullcontext(sys.stdin.buffer) if file.name == STDIN else Path(file.name).open("rb") as stream:
             yield from _split(file.name, stream, sys.maxsize - 1 if limit is None else limit)
-    except (OSError, ValueError) as error:
-        # ValueError: a NUL in the name.
-        yield Source(file.name, error=getattr(error, "strerror", None) or str(error))
+    except OSError as error:
+        yield Source(file.name, error=error.strerror or str(error))
 
 
 def _split(name: str, stream: IO[bytes], limit: int) -> Iterator[Source]:

@@ -1,25 +1,33 @@
 """What a rule's exception means to the person who must act on it."""
 
 from collections.abc import Collection
-from traceback import extract_tb
-from types import TracebackType
+from time import monotonic
 
-from filterd.engine.loader import render, user_frames
 from filterd.engine.registry import Rule
+from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.mail.verdict import RuleFailure
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
 from filterd.task import Task
 
-__all__ = ["describe"]
+__all__ = ["describe", "held_the_loop"]
 
-_STEPS = {"connect": "connecting to", "tls": "in the TLS handshake with", "read": "reading from", "write": "writing to", "dns": "asking DNS for"}
+_STEPS = {
+    "connect": "connecting to",
+    "tls": "in the TLS handshake with",
+    "read": "reading from",
+    "write": "writing to",
+    "dns": "asking DNS for",
+}
 
 
 def describe(error: BaseException, *, rule: Rule, scan: Task, files: Collection[str]) -> RuleFailure:
     """The failure of `rule`: a stop says what it was waiting for, a failed request whom it asked, a bug shows its traceback."""
-    elapsed = scan.timings.get(rule.name, 0.0)
-    where = _line(error.__traceback__, files) or rule.place
+    elapsed = scan.timings.get(rule.name)
+    if elapsed is None:
+        # A child of a rule that has not ended: what is known is when the message began.
+        elapsed = monotonic() - (scan.deadline.end - scan.deadline.budget)
+    where = innermost_line(error, files) or rule.place
     if isinstance(error, Stop):
         doing = f" while {_STEPS.get(error.phase, error.phase)} {error.peer}".rstrip() if error.phase else ""
         return RuleFailure(
@@ -28,15 +36,13 @@ def describe(error: BaseException, *, rule: Rule, scan: Task, files: Collection[
     if isinstance(error, RequestFailed):
         failure = error.failure
         return RuleFailure(rule.name, failure.kind, failure.detail, where, failure.phase, failure.peer, elapsed)
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return RuleFailure(
-        rule.name, "exception", text, where, elapsed=elapsed, traceback=render(user_frames(error.__traceback__, files), error)
+    return RuleFailure(rule.name, "exception", summary(error), where, elapsed=elapsed, traceback=story(error, files))
+
+
+def held_the_loop(rule: Rule, seconds: float, limit: float) -> RuleFailure:
+    """A rule that has ended by itself, after more than `limit` seconds in which nobody else got to run."""
+    text = (
+        f"limit: held the loop for {seconds:.2f} s (burst_timeout {limit:g} s) in code that could not be interrupted; "
+        "its result counts"
     )
-
-
-def _line(traceback: TracebackType | None, files: Collection[str]) -> str | None:
-    """`file:line` of the innermost frame that lies in a rule file."""
-    for frame in reversed(extract_tb(traceback)):
-        if frame.filename in files:
-            return f"{frame.filename}:{frame.lineno}"
-    return None
+    return RuleFailure(rule.name, "limit", text, rule.place, elapsed=seconds)

@@ -2,9 +2,10 @@
 
 Promises:
 
-* Each `*.py` file of a rules folder is one module of its own; names beginning with `_` or `test_` and sub-folders are left
-  alone, so that shared code and tests can lie beside the rules.
-* While a file is imported its folder can be imported from; `sys.path` is as before afterwards.
+* Each `*.py` file of a rules folder is one module of its own; names beginning with `_`, `test_` or a dot and sub-folders are
+  left alone, so that shared code and tests can lie beside the rules.
+* While the files of a folder are imported, they can import what lies beside them; each folder sees its own, even if another
+  has files of the same names. `sys.path` is as before afterwards.
 * A broken file does not hide the next one: `LoadError` has a report for each, with the traceback beginning at the user's line.
 """
 
@@ -15,18 +16,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import count
 from pathlib import Path
-from traceback import FrameSummary, StackSummary, extract_tb, format_exception_only
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
-from filterd.engine.registry import MARKS, RegistrationError, Registry
+from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
+from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.task import loading_modules
 
-__all__ = ["LoadError", "Problem", "Rules", "load_rules", "user_frames"]
+__all__ = ["LoadError", "Problem", "Rules", "load_rules"]
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
 _PREFIX = "filterd_rules."
+_NOT_RULES = ("_", "test_", ".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,11 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What was loaded: the registry, and the paths of the files, by which a rule's own lines are told from everybody else's."""
+    """What was loaded: the registry, the paths of the files, by which a rule's own lines are told, and their modules."""
 
     registry: Registry
     files: frozenset[str]
+    modules: tuple[ModuleType, ...] = ()
 
 
 def load_rules(
@@ -67,119 +70,178 @@ def load_rules(
     """Load every rule file of the folders (a single file may be named too).
 
     `enable` and `disable` are patterns for the names of rules and of rule files (without `.py`); a disabled file is not even
-    imported. `modules` are the `[modules.*]` tables of the configuration. Raises LoadError.
+    imported, and a virtual symbol goes with its rule. `modules` are the `[modules.*]` tables of the configuration. Raises
+    LoadError.
     """
     registry = Registry()
     problems: list[Problem] = []
-    files: list[Path] = []
+    found: dict[Path, None] = {}
     for folder in folders:
-        found, wrong = rule_files(Path(folder))
-        files += found
+        files, wrong = rule_files(Path(folder))
+        found.update(dict.fromkeys(files))
         problems += wrong
-    loaded = [file for file in files if not _matches(file.stem, disable)]
+    unseen = [file for file in found if _matches(file.stem, disable)]
+    loaded = _modules_of([file for file in found if file not in unseen])
     token = loading_modules.set(modules or {})
     try:
-        for file in loaded:
-            problems += load_file(file, registry)
+        for folder in dict.fromkeys(file.parent for file in loaded):
+            with _siblings_of(folder, problems):
+                for file in (file for file in loaded if file.parent == folder):
+                    wrong = load_file(loaded[file], file, registry)
+                    problems += wrong
+                    unseen += [file] if wrong else []
     finally:
         loading_modules.reset(token)
-    problems += [
-        Problem(one.place, f"virtual symbol {one.name!r} has the parent {one.parent!r}, which is no rule") for one in registry.orphans()
-    ]
-    known = [*(file.stem for file in files), *registry.rules]
-    if not problems:
-        # Only now: a file that could not be loaded may be where the name is.
-        problems += [_unknown(pattern, known) for pattern in (*enable, *disable) if not _matches_any(pattern, known)]
+    problems += _unknown_names(registry, [file.stem for file in found], unseen, enable=enable, disable=disable)
     if problems:
         raise LoadError(problems)
-    for one in list(registry.rules.values()):
-        names = (one.name, Path(one.file).stem)
-        if not any(_matches(name, enable) for name in names) or any(_matches(name, disable) for name in names):
-            del registry.rules[one.name]
-    return Rules(registry, frozenset(map(str, loaded)))
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _matches_any(pattern: str, names: Iterable[str]) -> bool:
-    return any(c in pattern for c in "*?[") or any(fnmatchcase(name, pattern) for name in names)
-
-
-def _unknown(pattern: str, known: Sequence[str]) -> Problem:
-    near = get_close_matches(pattern, known, 1)
-    return Problem("rules.enable, rules.disable", f"no rule or rule file is called {pattern!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    _drop_unwanted(registry.rules, enable, disable)
+    return Rules(registry, frozenset(map(str, loaded)), tuple(loaded.values()))
 
 
 def rule_files(folder: Path) -> tuple[list[Path], list[Problem]]:
-    """The rule files of a folder, sorted by name."""
+    """The rule files of a folder, sorted by name, or the one file that is named."""
     if folder.is_file():
+        if folder.suffix != ".py":
+            return [], [Problem(str(folder), "the name of a rule file ends with .py")]
         return [folder.resolve()], []
-    if not folder.is_dir():
+    try:
+        inside = sorted(folder.iterdir())
+    except FileNotFoundError:
         return [], [Problem(str(folder), "this rules folder does not exist")]
-    return [file.resolve() for file in sorted(folder.glob("*.py")) if not file.name.startswith(("_", "test_"))], []
+    except OSError as error:
+        return [], [Problem(str(folder), f"this rules folder cannot be read: {error.strerror}")]
+    return [
+        file.resolve() for file in inside if file.suffix == ".py" and not file.name.startswith(_NOT_RULES) and not file.is_dir()
+    ], []
 
 
-def load_file(file: Path, registry: Registry) -> list[Problem]:
+def _modules_of(files: Iterable[Path]) -> dict[Path, ModuleType]:
+    """A module for each file, not yet executed, with a name of its own even where files of two folders have the same."""
+    modules: dict[Path, ModuleType] = {}
+    taken: set[str] = set()
+    for file in files:
+        name = next(name for name in (f"{file.stem}_{n}" if n > 1 else file.stem for n in count(1)) if name not in taken)
+        taken.add(name)
+        spec = spec_from_file_location(_PREFIX + name, file)
+        assert spec is not None  # it is None only for names that do not end with .py
+        modules[file] = module_from_spec(spec)
+    return modules
+
+
+def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Problem]:
     """Import one file and collect its marks; the problems found, none if it is well."""
-    name = _PREFIX + file.stem
-    spec = spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    marks: list[Rule | RegistrationError] = []
+    setattr(module, MARKS, marks)
     problems: list[Problem] = []
-    with _importable(name, module, file.parent):
-        try:
-            spec.loader.exec_module(module)
-            register = getattr(module, "register", None)
-            marks = list(getattr(module, MARKS, ()))
-            if callable(register):
-                register(registry)
-        except (Exception, SystemExit) as error:
-            return [problem_of(error, file)]
+    register = None
+    try:
+        assert module.__loader__ is not None
+        module.__loader__.exec_module(module)
+        register = getattr(module, "register", None)
+        if callable(register):
+            register(registry)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a rule file may raise anything, and the next one is loaded
+        problems.append(problem_of(error, file))
     for mark in marks:
         try:
+            if isinstance(mark, RegistrationError):
+                raise mark
             registry.add(mark)
         except RegistrationError as error:
             problems.append(Problem(mark.place, str(error)))
-    if not marks and not callable(register):
+    if not problems and not marks and not callable(register):
         problems.append(Problem(str(file), "no rule in it: no @rule, register_symbol() or def register(registry)"))
     return problems
 
 
+def problem_of(error: BaseException, file: Path) -> Problem:
+    """What a person should read of an exception raised while `file` was imported."""
+    files = {str(file)}
+    where = innermost_line(error, files) or str(file)
+    if isinstance(error, RegistrationError):
+        return Problem(where, str(error))
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return Problem(f"{file}:{error.lineno or 1}", f"{type(error).__name__}: {error.msg}", story(error, files))
+    return Problem(where, summary(error), story(error, files))
+
+
 @contextmanager
-def _importable(name: str, module: ModuleType, folder: Path) -> Iterator[None]:
-    sys.modules[name] = module
-    sys.path.insert(0, str(folder))
+def _siblings_of(folder: Path, problems: list[Problem]) -> Iterator[None]:
+    """Let what is imported meanwhile import from the folder, and forget afterwards what was: the next folder has its own.
+
+    Last on the path, because a rule file may be called `redis.py` or `email.py`, and others mean something else by that.
+    """
+    path, modules = sys.path[:], set(sys.modules)
+    sys.path.append(str(folder))
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = path
+        # The listing of the folder that the import system keeps may be out of date the next time.
+        sys.path_importer_cache.pop(str(folder), None)
+        for name in [name for name in sys.modules.keys() - modules if _lies_in(folder, name)]:
+            problems += _strays(sys.modules.pop(name))
 
 
-def problem_of(error: BaseException, file: Path) -> Problem:
-    """What a person should read of an exception raised while `file` was imported."""
-    text = "".join(format_exception_only(error)).strip()
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        return Problem(f"{file}:{error.lineno}", f"{type(error).__name__}: {error.msg}", text)
-    frames = user_frames(error.__traceback__, {str(file)})
-    last = next((frame for frame in reversed(frames) if frame.filename == str(file)), None)
-    where = f"{file}:{last.lineno}" if last else str(file)
-    shown = str(error) if isinstance(error, RegistrationError) else text.splitlines()[-1]
-    return Problem(where, shown, "" if isinstance(error, RegistrationError) else render(frames, error))
+def _lies_in(folder: Path, name: str) -> bool:
+    top = sys.modules.get(name.partition(".")[0])
+    places = [*getattr(top, "__path__", ()), getattr(top, "__file__", None)]
+    return any(Path(place).parent == folder for place in places if place)
 
 
-def user_frames(traceback: TracebackType | None, files: Iterable[str]) -> StackSummary:
-    """The frames from the first one that lies in a rule file; all of them where none does."""
-    files = frozenset(files)
-    frames = extract_tb(traceback)
-    for place, frame in enumerate(frames):
-        if frame.filename in files:
-            return StackSummary.from_list(list(frames)[place:])
-    outside: list[FrameSummary] = [frame for frame in frames if not frame.filename.startswith(_PACKAGE)]
-    return StackSummary.from_list(outside or list(frames))
+def _strays(module: ModuleType) -> list[Problem]:
+    """Rules that would be lost without a word. Another rule file is imported for itself too."""
+    if not module.__name__.startswith(_NOT_RULES):
+        return []
+    return [
+        Problem(one.place, f"{one.name} would never run: files whose names begin with _ or test_ are not loaded as rule files")
+        for one in getattr(module, MARKS, ())
+    ]
 
 
-def render(frames: StackSummary, error: BaseException) -> str:
-    """A traceback as Python prints it, beginning at the given frames."""
-    return "Traceback (most recent call last):\n" + "".join(frames.format()) + "".join(format_exception_only(error)).rstrip()
+def _unknown_names(
+    registry: Registry, stems: Sequence[str], unseen: Iterable[Path], *, enable: Sequence[str], disable: Sequence[str]
+) -> Iterator[Problem]:
+    # A name that stands in a file which was not loaded may well be a rule of it.
+    texts = [_text_of(file) for file in unseen]
+    for one in registry.orphans():
+        if not any(str(one.parent) in text for text in texts):
+            yield Problem(one.place, f"virtual symbol {one.name!r} has the parent {one.parent!r}, which is no rule")
+    known = [*stems, *registry.rules]
+    for key, patterns in (("rules.enable", enable), ("rules.disable", disable)):
+        for pattern in patterns:
+            if any(c in pattern for c in "*?[") or pattern in known or any(pattern in text for text in texts):
+                continue
+            near = get_close_matches(pattern, known, 1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            yield Problem(key, f"no rule or rule file is called {pattern!r}{advice}")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _drop_unwanted(rules: dict[str, Rule], enable: Sequence[str], disable: Sequence[str]) -> None:
+    symbols: dict[str, list[str]] = {}
+    for one in rules.values():
+        if one.parent is not None:
+            symbols.setdefault(one.parent, []).append(one.name)
+    wanted = set()
+    for one in rules.values():
+        names = [one.name, Path(one.file).stem]
+        is_asked_for = any(_matches(name, enable) for name in [*names, *symbols.get(one.name, ())])
+        if is_asked_for and not any(_matches(name, disable) for name in names):
+            wanted.add(one.name)
+    for one in list(rules.values()):
+        needed = one.name if one.parent is None else one.parent
+        if needed not in wanted or _matches(one.name, disable):
+            del rules[one.name]
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -3,13 +3,15 @@
 Promises:
 
 * `@rule` and `register_symbol` only leave a mark in the rule file; nothing happens until the loader collects it.
-* A registration that cannot be right is refused with the file and line it stands in.
+* A registration that cannot be right is refused with the file and line it stands in, and all of a file are.
 """
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from inspect import cleandoc
+from inspect import cleandoc, isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, isroutine, signature
+from math import isfinite
+from types import FrameType
 from typing import Any, Literal, TypeVar, get_args
 
 from filterd.mail.results import SymbolScore
@@ -24,11 +26,15 @@ Function = TypeVar("Function", bound=RuleFunction)
 
 FLAGS = frozenset("coro fine nice empty mime nostat ignore_passthrough explicit_disable".split())
 MARKS = "__filterd_marks__"
-"""The name under which a rule file's module keeps its marks, in the order they were made."""
+"""The name under which a rule file's module keeps its marks, in the order they were made; the loader puts it there."""
 
 
 class RegistrationError(ValueError):
-    """A rule that cannot be right; the text says which and why."""
+    """A rule that cannot be right; the text says which and why, `place` where (`file:line`)."""
+
+    def __init__(self, text: str, place: str = "") -> None:
+        super().__init__(text)
+        self.place = place
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +46,7 @@ class Rule:
     score: float = 0.0
     type: RuleType = "normal"
     priority: int = 0
+    after: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     description: str | None = None
     flags: frozenset[str] = frozenset()
@@ -75,6 +82,7 @@ def make_rule(
     score: float = 0.0,
     type: str = "normal",
     priority: int = 0,
+    after: str | Iterable[str] = (),
     group: str | None = None,
     groups: Iterable[str] | None = None,
     description: str | None = None,
@@ -89,36 +97,63 @@ def make_rule(
     """A checked Rule; raises RegistrationError naming the rule and the argument."""
 
     def refuse(text: str) -> RegistrationError:
-        return RegistrationError(f"rule {name!r}: {text}")
+        return RegistrationError(f"rule {name!r}: {text}", f"{file}:{line}")
 
-    if not str(name) or name != name.strip() or any(c.isspace() or c in "(){},;" for c in name):
+    if not isinstance(name, str) or not name or any(c.isspace() or c in "(){},;" for c in name):
         raise refuse("a name is one word without blanks, brackets, commas or semicolons")
     if type not in get_args(RuleType):
         raise refuse(f"type {type!r} is not one of {', '.join(get_args(RuleType))}")
     if on_error not in get_args(OnError):
         raise refuse(f"on_error {on_error!r} is not one of {', '.join(get_args(OnError))}")
-    if type == "virtual":
-        if parent is None:
-            raise refuse("a virtual symbol needs parent=, the rule that inserts it")
-    elif not callable(function):
-        raise refuse("a rule needs a function")
-    words = flags.replace(",", " ").split() if isinstance(flags, str) else list(flags)
+    if type != "virtual":
+        if parent is not None:
+            raise refuse(f"parent={parent!r} is for virtual symbols, and the type is {type}")
+        if fault := _unfit(function):
+            raise refuse(fault)
+    elif parent is None:
+        raise refuse("a virtual symbol needs parent=, the rule that inserts it")
+    if condition is not None and (fault := _unfit(condition)):
+        raise refuse(f"condition: {fault}")
+    words = _words(flags)
     if unknown := sorted(set(words) - FLAGS):
         raise refuse(f"unknown flag {unknown[0]!r}; there are {', '.join(sorted(FLAGS))}")
-    if timeout is not None and not timeout > 0:
+    if not _is_number(score):
+        raise refuse(f"score {score!r} is not a number")
+    if not isinstance(priority, int):
+        raise refuse(f"priority {priority!r} is not a whole number")
+    if timeout is not None and not (_is_number(timeout) and timeout > 0):
         raise refuse(f"timeout {timeout!r} is not a number of seconds above 0")
-    all_groups = dict.fromkeys(([group] if group else []) + list(groups or ()))
-    if description is None and function is not None and function.__doc__:
-        description = cleandoc(function.__doc__).splitlines()[0]
+    all_groups = dict.fromkeys(([group] if group else []) + _words(groups or ()))
+    if description is None and isroutine(function) and (text := cleandoc(function.__doc__ or "")):
+        description = text.splitlines()[0]
     return Rule(
-        name, function, float(score), type, priority, tuple(all_groups), description, frozenset(words), condition,  # type: ignore[arg-type]
-        timeout, on_error, one_shot, inline, parent, file, line,  # type: ignore[arg-type]
-    )  # fmt: skip
+        name=name,
+        function=function,
+        score=float(score),
+        type=type,  # type: ignore[arg-type]  # checked above
+        priority=priority,
+        after=tuple([after] if isinstance(after, str) else after),
+        groups=tuple(all_groups),
+        description=description,
+        flags=frozenset(words),
+        condition=condition,
+        timeout=timeout,
+        on_error=on_error,  # type: ignore[arg-type]  # checked above
+        one_shot=one_shot,
+        inline=inline,
+        parent=parent,
+        file=file,
+        line=line,
+    )
 
 
-def _mark(depth: int, name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
-    frame = sys._getframe(depth + 1)
-    frame.f_globals.setdefault(MARKS, []).append(make_rule(name, function, frame.f_code.co_filename, frame.f_lineno, **keywords))
+def _mark(name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
+    site = _site(2)
+    marks = site.f_globals.setdefault(MARKS, [])
+    try:
+        marks.append(make_rule(name, function, site.f_code.co_filename, site.f_lineno, **keywords))
+    except RegistrationError as error:
+        marks.append(error)
 
 
 def rule(
@@ -127,6 +162,7 @@ def rule(
     score: float = 0.0,
     type: RuleType = "normal",
     priority: int = 0,
+    after: str | Iterable[str] = (),
     group: str | None = None,
     groups: Iterable[str] | None = None,
     description: str | None = None,
@@ -140,14 +176,16 @@ def rule(
     """Mark a function as the rule `name`.
 
     The function gets the Task. It returns nothing, None or False for no hit; True or a number (a multiplier of the score) for a
-    hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `priority` orders
+    hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `after` names rules that must have ended before, `priority` orders
     pre- and postfilters, `timeout` is in seconds from the rule's first wait on, `on_error` is what its failure does: `skip`
     counts and logs it, `symbol` adds RULE_FAILED too, `tempfail` asks the MTA to try again. Several marks make several rules.
     """
+    if callable(name):
+        raise RegistrationError('@rule without a name: write @rule("NAME")')
     keywords = {key: value for key, value in locals().items() if key != "name"}
 
     def marked(function: Function) -> Function:
-        _mark(1, name, function, keywords)
+        _mark(name, function, keywords)
         return function
 
     return marked
@@ -161,6 +199,7 @@ def register_symbol(
     parent: str | None = None,
     score: float = 0.0,
     priority: int = 0,
+    after: str | Iterable[str] = (),
     group: str | None = None,
     groups: Iterable[str] | None = None,
     description: str | None = None,
@@ -173,12 +212,22 @@ def register_symbol(
 ) -> None:
     """The same as `@rule`, as a call at the top level of a rule file: Rspamd's form."""
     keywords = {key: value for key, value in locals().items() if key not in ("name", "callback")}
-    _mark(1, name, callback, keywords)
+    _mark(name, callback, keywords)
 
 
-def virtual(name: str, *, parent: str, score: float = 0.0, group: str | None = None, description: str | None = None, one_shot: bool = False) -> None:
+def virtual(
+    name: str,
+    *,
+    parent: str,
+    score: float = 0.0,
+    group: str | None = None,
+    groups: Iterable[str] | None = None,
+    description: str | None = None,
+    one_shot: bool = False,
+) -> None:
     """A symbol that the rule `parent` inserts, with a score of its own."""
-    _mark(1, name, None, {"type": "virtual", "parent": parent, "score": score, "group": group, "description": description, "one_shot": one_shot})
+    keywords = {key: value for key, value in locals().items() if key != "name"}
+    _mark(name, None, {**keywords, "type": "virtual"})
 
 
 class Registry:
@@ -196,23 +245,24 @@ class Registry:
 
     def rule(self, name: str, **keywords: Any) -> Callable[[Function], Function]:
         """`@rule` for `def register(registry)`: registers at once."""
-        frame = sys._getframe(1)
 
         def registered(function: Function) -> Function:
-            self.add(make_rule(name, function, frame.f_code.co_filename, frame.f_lineno, **keywords))
+            self._add(name, function, keywords)
             return function
 
         return registered
 
     def register_symbol(self, *, name: str, callback: RuleFunction | None = None, **keywords: Any) -> None:
         """`register_symbol` for `def register(registry)`."""
-        frame = sys._getframe(1)
-        self.add(make_rule(name, callback, frame.f_code.co_filename, frame.f_lineno, **keywords))
+        self._add(name, callback, keywords)
 
     def virtual(self, name: str, *, parent: str, **keywords: Any) -> None:
         """`virtual` for `def register(registry)`."""
-        frame = sys._getframe(1)
-        self.add(make_rule(name, None, frame.f_code.co_filename, frame.f_lineno, type="virtual", parent=parent, **keywords))
+        self._add(name, None, {**keywords, "type": "virtual", "parent": parent})
+
+    def _add(self, name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
+        site = _site(2)
+        self.add(make_rule(name, function, site.f_code.co_filename, site.f_lineno, **keywords))
 
     def orphans(self) -> list[Rule]:
         """Virtual symbols whose parent does not exist or is virtual itself."""

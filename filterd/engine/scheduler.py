@@ -12,43 +12,30 @@ Promises:
 """
 
 from collections.abc import Callable, Iterable
+from logging import getLogger
+from math import inf
 from time import monotonic
 from typing import Any
 
 from filterd.engine.failures import describe
+from filterd.engine.order import Order
+from filterd.engine.plan import Level, Plan, Plans, place_of, stage_of
 from filterd.engine.registry import Rule
+from filterd.engine.settings import Choice, SettingsError
 from filterd.mail.request import ScanRequest
 from filterd.mail.results import PreResult
-from filterd.mail.verdict import RuleFailure, Verdict
+from filterd.mail.verdict import Hit, RuleFailure, Verdict
 from filterd.net.greenlets import Stop, running
 from filterd.task import Child, Deadline, Environment, Jobs, Task
 
-__all__ = ["Engine", "Plan"]
+__all__ = ["Engine"]
+
+log = getLogger("filterd.engine")
 
 FAILED_SYMBOL = "RULE_FAILED"
-Stage = tuple[Rule, ...]
-
-
-class Plan:
-    """The order in which one set of rules runs, worked out once: levels of rules that run at the same time."""
-
-    __slots__ = ("after_answer", "before", "filters", "late")
-
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        by_type: dict[str, list[Rule]] = {}
-        for one in rules:
-            by_type.setdefault("normal" if one.type == "callback" else one.type, []).append(one)
-        self.before = _levels(by_type.get("prefilter", ()), falling=True)
-        self.filters: Stage = tuple(by_type.get("normal", ()))
-        self.late = _levels(by_type.get("postfilter", ()), falling=False)
-        self.after_answer = _levels(by_type.get("idempotent", ()), falling=False)
-
-
-def _levels(rules: Iterable[Rule], *, falling: bool) -> tuple[Stage, ...]:
-    levels: dict[int, list[Rule]] = {}
-    for one in rules:
-        levels.setdefault(one.priority, []).append(one)
-    return tuple(tuple(levels[priority]) for priority in sorted(levels, reverse=falling))
+FINE = frozenset({"fine", "nice"})
+KEPT_PLANS = 256
+"""Plans kept for settings that clients sent."""
 
 
 class RuleJobs(Jobs):
@@ -58,24 +45,40 @@ class RuleJobs(Jobs):
 
     scope: "Scan"
 
+    def add(self, job: Any) -> None:
+        if isinstance(job, Child):
+            self.scope.order.child_begun(job.parent)
+        super().add(job)
+
     def perform(self, job: Any) -> None:
-        if type(job) is not Rule:
-            job.run()
-            return
         task = self.scope
-        if task.results.pre_results and not _runs_despite(job, task):
+        if type(job) is not Rule:
+            try:
+                job.run()
+            finally:
+                task.order.child_ended(job.parent)
             return
+        try:
+            if task.results.pre_results and not _runs_despite(job, task):
+                return
+            if task.results.score > task.enough and _is_needless(job):
+                return
+            self._run(job, task)
+        finally:
+            task.order.rule_ended(job)
+
+    def _run(self, rule: Rule, task: "Scan") -> None:
         started = monotonic()
-        runner = running() if job.inline else None
+        runner = running() if rule.inline else None
         if runner is not None:
             runner.switch_out = _refuse_to_wait
         try:
-            if job.condition is None or job.condition(task):
-                value = job.function(task)  # type: ignore[misc]
+            if rule.condition is None or rule.condition(task):
+                value = rule.function(task)  # type: ignore[misc]
                 if value is not None and value is not False:
-                    task.take_value(job, value)
+                    task.take_value(rule, value)
         finally:
-            task.timings[job.name] = monotonic() - started
+            task.timings[rule.name] = monotonic() - started
             if runner is not None:
                 runner.switch_out = None
 
@@ -97,7 +100,12 @@ def _refuse_to_wait() -> None:
 def _runs_despite(rule: Rule, task: Task) -> bool:
     if rule.type == "idempotent" or "ignore_passthrough" in rule.flags or task.results.decided is None:
         return True
-    return bool(rule.flags & {"fine", "nice"}) and rule.type in ("normal", "callback")
+    return bool(rule.flags & FINE) and stage_of(rule) == "normal"
+
+
+def _is_needless(rule: Rule) -> bool:
+    # The score is above the limit already: only what may lower it is of use.
+    return stage_of(rule) == "normal" and not rule.flags & FINE
 
 
 class Scan(Task):
@@ -107,8 +115,17 @@ class Scan(Task):
         super().__init__(request, environment)
         self.jobs = RuleJobs(environment.crew, self)
         self.engine = engine
+        self.plan: Plan
+        self.order = Order(self._start)
         self.timer: Any = None
         self.cut = False
+        limit = environment.scoring.thresholds.get("reject", inf)
+        self.enough = inf if "pass_all" in self.envelope.flags else limit
+        """Above this score further filters are needless."""
+
+    def _start(self, rule: Rule) -> None:
+        if not self.cut:
+            self.jobs.add(rule)
 
     def arm(self) -> None:
         """Begin to count the budget."""
@@ -120,7 +137,7 @@ class Scan(Task):
     def _expire(self) -> None:
         # In the hub.
         self.cut = True
-        self.not_begun(job for job in self.jobs.jobs if type(job) is Rule)
+        self.not_begun([*(job for job in self.jobs.jobs if type(job) is Rule), *self.order.blocked])
         self.jobs.stop(Stop(f"the message's budget of {self.deadline.budget:g} s is over"))
 
     def not_begun(self, rules: Iterable[Rule]) -> None:
@@ -157,9 +174,24 @@ class Scan(Task):
         if rule.on_error == "symbol":
             self.insert_result(FAILED_SYMBOL, 1.0, rule.name)
         elif rule.on_error == "tempfail":
-            self.results.decide(
-                PreResult("soft reject", f"{rule.name} could not be checked, try again later", rule.name, priority=2)
-            )
+            # A floor: what is to be rejected anyhow is rejected.
+            text = f"{rule.name} could not be checked, try again later"
+            self.results.decide(PreResult("soft reject", text, rule.name, least=True))
+
+    def result(self, symbol: str) -> Hit | None:
+        rule = self.engine.rule_of(symbol)
+        if rule is None:
+            raise LookupError(f"there is no rule or virtual symbol {symbol!r}")
+        runner = running()
+        job = None if runner is None else runner.job
+        asking = job.parent if isinstance(job, Child) else job
+        if rule in self.plan and asking is not None and asking is not rule:
+            if place_of(rule) > place_of(asking):
+                raise LookupError(
+                    f"{asking.name} asks for the result of {rule.name}, which runs later: it is a {rule.type} rule"
+                )
+            self.order.wait(asking, rule)
+        return self.results.symbols.get(symbol)
 
 
 class Engine:
@@ -174,28 +206,35 @@ class Engine:
         on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
     ) -> None:
         """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure."""
+        rules = tuple(rules)
         self.rules = tuple(one for one in rules if one.type != "virtual")
         self.environment = environment
         self.files = frozenset(files)
         self.on_failure = on_failure
-        self.plan = Plan(self.rules)
-        self.empty_plan = Plan(one for one in self.rules if "empty" in one.flags)
         self._names = {one.name: one for one in self.rules}
+        self._parents = {one.name: one.parent for one in rules if one.parent is not None}
+        self._plans: dict[str | None, Plans] = {None: Plans(self.rules, self._parents)}
+
+    def rule_of(self, symbol: str) -> Rule | None:
+        """The rule that makes a symbol, None where there is none."""
+        return self._names.get(self._parents.get(symbol, symbol))
 
     def scan(self, request: ScanRequest) -> Verdict:
         """Run the rules over one message and return what they make of it. Call it from a greenlet that may wait."""
         task = Scan(request, self.environment, self)
         began = task.deadline.end - task.deadline.budget
-        plan = self.plan if request.message.size else self.empty_plan
+        settings = request.envelope.settings
+        plans = self._plans[None] if settings is None else self._plans_for(settings)
+        plan = task.plan = plans.full if request.message.size else plans.empty
         task.arm()
         try:
-            self._stage(task, plan.before)
-            self._stage(task, (plan.filters,))
+            self._stage(task, plan.stages["prefilter"])
+            self._stage(task, plan.stages["normal"])
             task.timed_out = task.cut
-            self._stage(task, plan.late, renew=True)
+            self._stage(task, plan.stages["postfilter"], renew=True)
             verdict = self._judge(task)
             task.results.seal()
-            self._stage(task, plan.after_answer, renew=True)
+            self._stage(task, plan.stages["idempotent"], renew=True)
         finally:
             task.timer.close()
             task.close()
@@ -205,17 +244,34 @@ class Engine:
         self._count(task)
         return verdict
 
+    def _plans_for(self, settings: str) -> "Plans":
+        plans = self._plans.get(settings)
+        if plans is None:
+            symbols = self.environment.scoring.symbols
+            groups = {rule.name: symbols[rule.name].groups for rule in self.rules if rule.name in symbols}
+            try:
+                chosen = Choice.of(settings).of_rules(self.rules, parents=self._parents, groups=groups)
+            except SettingsError as error:
+                log.warning("the request's Settings cannot be used, all rules run: %s", error)
+                return self._plans[None]
+            # One client sends the same few settings again and again.
+            plans = self._plans[settings] = Plans(chosen, self._parents)
+            if len(self._plans) > KEPT_PLANS:
+                self._plans.pop(next(key for key in self._plans if key is not None))
+        return plans
+
     @staticmethod
-    def _stage(task: Scan, levels: Iterable[Stage], *, renew: bool = False) -> None:
+    def _stage(task: Scan, levels: Iterable[Level], *, renew: bool = False) -> None:
         if task.cut and renew:
             task.cut = False
             task.deadline = Deadline(task.deadline.budget)
             task.arm()
         for level in levels:
             if task.cut:
-                task.not_begun(level)
-            elif level:
-                task.jobs.jobs.extend(level)
+                task.not_begun([*level.first, *level.blocked])
+            else:
+                task.order.enter(level)
+                task.jobs.jobs.extend(level.first)
                 task.jobs.join()
 
     def _judge(self, task: Scan) -> Verdict:

@@ -260,7 +260,7 @@ def _split(pieces: list[_Piece], *, is_braced: bool) -> tuple[list[_Piece], list
     """User, domain and whatever else there is: the words around the last @, or the only word, or nothing."""
     at = max((index for index, piece in enumerate(pieces) if piece.text == "@" and not piece.is_quoted), default=-1)
     if at < 0:
-        is_user = is_braced or (len(pieces) == 1 and not pieces[0].is_quoted)
+        is_user = is_braced or not any(piece.is_quoted or (number and piece.is_apart) for number, piece in enumerate(pieces))
         return (pieces, [], []) if is_user else ([], [], pieces)
     first, last = at, at + 2
     while first > 0 and (first == at or not pieces[first].is_apart):

@@ -181,9 +181,10 @@ def _style_of(node: LexborNode) -> str:
 
 
 def _by_expressions(html: str) -> HtmlText:
-    pieces = _TAG.split(_DROPPED.sub(" ", html.replace("\n", " ").replace("\r", " ")), _PLAIN_TAGS)
+    # A mark stays where something was dropped, or what is left and right of it might become a tag: `<<!-- -->p not shown>`.
+    pieces = _TAG.split(_DROPPED.sub("\0", html.replace("\n", " ").replace("\r", " ")), _PLAIN_TAGS)
     pieces[1::2] = ["\n" if name and name.lower() in _LINES else "" for name in pieces[1::2]]
-    text = "".join(pieces)
+    text = "".join(pieces).replace("\0", "")
     if "&" in text:
         text = _ENTITY.sub(lambda entity: unescape(entity[0]), text, count=_ENTITIES)
     return HtmlText(_lines(text), frozenset({"html_cap"}))

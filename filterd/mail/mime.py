@@ -154,7 +154,11 @@ class Part:
             return self.content[:size]
         if self.is_multipart:
             return b""
-        return decode_transfer(self._data[self._body : self._body + size], self.encoding)[0]
+        data = self._data[self._body : self._body + size]
+        if self.encoding == "quoted-printable":
+            escape = data.rfind(b"=", size - 2)  # cut in two
+            data = data[:escape] if escape >= 0 else data
+        return decode_transfer(data, self.encoding)[0]
 
     @lazy
     def detected_type(self) -> str | None:

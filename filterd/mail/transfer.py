@@ -42,13 +42,32 @@ def decode_base64(data: bytes) -> tuple[bytes, str]:
     Foreign bytes are skipped (RFC 2045 6.8) and missing padding is supplied. Padding ends a piece, not the data: what follows
     it is decoded as well, or a sender could hide it from the filter.
     """
-    # Two `replace` of one byte are five times faster than one of b"\r\n", and twice as fast as `translate`.
+    try:
+        decoded = pybase64.b64decode(data)  # skips what is foreign without saying so
+        if len(decoded) == _clean_size(data):
+            return decoded, ""
+    except Error:
+        pass
     compact = data.replace(b"\n", b"").replace(b"\r", b"")
     try:
         return pybase64.b64decode(compact, validate=True), ""
     except Error:
         pieces = re.split(rb"=+", compact.translate(None, _NOT_BASE64), maxsplit=_PIECES)[:_PIECES]
         return b"".join(map(_decode_piece, pieces)), "bad_base64"
+
+
+def _clean_size(data: bytes) -> int:
+    """How many bytes come out of `data` if nothing in it is foreign and its lines are of one length; the last may be shorter.
+
+    Taking the newlines out, or counting them, would take longer than decoding.
+    """
+    width = data.find(b"\n") + 1
+    ends = data[width - 1 :: width].count(b"\n") if width else 0
+    ends += data.count(b"\n", ends * width)
+    if data.startswith(b"\r", width - 2):
+        ends *= 2
+    quads, rest = divmod(len(data) - ends, 4)
+    return -1 if rest else quads * 3 - data.count(b"=", -8)
 
 
 def _decode_piece(piece: bytes) -> bytes:

@@ -241,7 +241,7 @@ def _ask_for_tunnel(stream: Stream, proxy: Proxy, authority: str, until: float |
         while not parser.feed(stream.read(until=until, expect_wait=True)):
             pass
     except ProtocolError as error:
-        raise failed(f"proxy: {error}", "protocol", peer=stream.peer, phase="connect", since=stream.began) from None
+        raise failed(f"proxy: {error}", error.kind, peer=stream.peer, phase="connect", since=stream.began) from None
     if not 200 <= parser.status < 300:
         text = f"the proxy refused: {parser.status} {parser.reason}"
         raise failed(text, "refused", peer=stream.peer, phase="connect", since=stream.began)

@@ -11,7 +11,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -157,6 +157,8 @@ class Call:
         for seconds in (self.timeout, connect_timeout, tls_timeout, write_timeout, read_timeout):
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"a timeout is a number of seconds above 0, not {seconds!r}")
+        if tls_min_version not in (None, "1.2", "1.3"):
+            raise ValueError(f'tls_min_version {tls_min_version!r} is not one of "1.2", "1.3"')
         self.keepalive = keepalive
         self.max_size = max_size
         self.redirects = follow_redirects
@@ -165,15 +167,7 @@ class Call:
         self.unix_socket = unix_socket
         self.proxy = settings.proxy if proxy is None else proxy
         self._sni = sni
-        self._tls = _tls(
-            settings.tls,
-            verify_host=tls_verify_host,
-            verify_peer=tls_verify_peer,
-            ca_path=tls_ca_path,
-            client_cert=tls_client_cert,
-            client_key=tls_client_key,
-            min_version=tls_min_version,
-        )
+        self._tls = tls_verify_host, tls_verify_peer, tls_ca_path, tls_client_cert, tls_client_key, tls_min_version
         self._headers = headers
         self._mime_type = mime_type
         self._body = self._content(body, json)
@@ -212,7 +206,7 @@ class Call:
         url = self.url
         tls = server_name = None
         if url.scheme == "https":
-            tls, server_name = self._tls, self._sni or url.host
+            tls, server_name = _tls(self.settings.tls, self._tls), self._sni or url.host
         if self.unix_socket is not None:
             return Endpoint("", 0, tls, server_name, self.unix_socket, None, self.forbid_local)
         if self.proxy and self.upstream is None:
@@ -226,7 +220,7 @@ class Call:
         """The endpoint with the server an upstream has picked."""
         if isinstance(server, str):
             return self.endpoint._replace(unix_socket=server)
-        return self.endpoint._replace(host=server[0], port=server[1])
+        return self.endpoint._replace(host=server[0], port=server[1], unix_socket=None)
 
     @property
     def forbidden(self) -> bool:
@@ -319,13 +313,21 @@ class Call:
         return call
 
 
-def _tls(settings: TlsSettings, **given: Any) -> TlsSettings:
-    changes = {name: value for name, value in given.items() if value is not None}
-    if not changes:
-        return settings
-    if "client_cert" in changes:
-        changes.setdefault("client_key", None)  # a key of the settings belongs to their certificate
-    return replace(settings, **changes)
+_TlsOptions = tuple[bool | None, bool | None, str | None, str | None, str | None, str | None]
+
+
+def _tls(settings: TlsSettings, given: _TlsOptions) -> TlsSettings:
+    verify_host, verify_peer, ca_path, client_cert, client_key, min_version = given
+    if client_cert is None:  # else a key of the settings is that of another certificate
+        client_cert, client_key = settings.client_cert, client_key or settings.client_key
+    return TlsSettings(
+        settings.verify_host if verify_host is None else verify_host,
+        settings.verify_peer if verify_peer is None else verify_peer,
+        ca_path or settings.ca_path,
+        client_cert,
+        client_key,
+        min_version or settings.min_version,
+    )
 
 
 def _basic(user: str, password: str) -> str:

@@ -55,7 +55,7 @@ class _Watch:
         call = self._call
         if call is not None:
             call(True)
-        elif self._unexpected is not None:
+        else:
             self._unexpected()
 
 
@@ -134,6 +134,9 @@ class Connection:
             self.close()
             raise
         reusable = all_sent and parser.keep_alive
+        if reusable and isinstance(stream, TlsStream) and stream._incoming.pending:
+            # What came in one piece with the answer: the loop will not tell of it.
+            reusable = self._look() is None
         if not reusable:
             self.close()
         return reusable, sent, monotonic()
@@ -168,9 +171,8 @@ class Connection:
         parser = self.parser
         try:
             while not parser.complete:
-                data = self._look()
-                if data is None:
-                    return False
+                data = self._look() or b""
+                self.began_answer = self.began_answer or bool(data)
                 parser.feed(data)
         except ProtocolError:
             return False
@@ -198,18 +200,22 @@ class Connection:
         stream = self.stream
         if stream.sock is None:
             return b""
+        data: bytes | None
         try:
             data = stream.sock.recv(READ_SIZE)
         except OSError as error:
-            return None if error.errno in (EAGAIN, EINTR) else b""
+            if error.errno not in (EAGAIN, EINTR):
+                return b""
+            data = None
         return _decrypted(stream, data) if isinstance(stream, TlsStream) else data
 
 
-def _decrypted(stream: TlsStream, data: bytes) -> bytes | None:
+def _decrypted(stream: TlsStream, data: bytes | None) -> bytes | None:
     # TLS speaks for itself too (new session tickets, say): what carries no data is nothing to HTTP.
-    if not data:
+    if data == b"":
         return b""
-    stream._incoming.write(data)
+    if data is not None:
+        stream._incoming.write(data)
     pieces = []
     try:
         while piece := stream.session.read(READ_SIZE):

@@ -31,6 +31,14 @@ SECOND_LOOK = 0.001
 """Seconds. A timer is served before the socket in one turn of the loop: an answer that is already there must still win."""
 
 
+class _NotWritten(Exception):
+    """Tells the greenlet that reads what befell the one that writes."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
 class Call:
     """Commands sent together, and the place of their replies."""
 
@@ -161,7 +169,7 @@ class Line:
             if self._keeper is keeper:
                 self._writer = gevent.spawn(self._write, wire)
                 self._read(wire)
-        except RequestFailed as error:
+        except (RequestFailed, _NotWritten) as error:
             failure = error.failure
         finally:
             if wire is not None:
@@ -185,7 +193,7 @@ class Line:
         except RequestFailed as error:
             # The keeper waits for replies; it is the one that ends a connection.
             if self._writer is writer and self._keeper is not None:
-                self._keeper.kill(RequestFailed(error.failure), block=False)
+                self._keeper.kill(_NotWritten(error.failure), block=False)
 
     def _send_all(self, wire: Wire) -> None:
         calls, self._unsent = self._unsent, []
@@ -214,17 +222,21 @@ class Line:
                     raise failed(text, "timeout", peer=self.peer, phase="read", since=since) from None
                 continue
             finished = []
+            left_over = 0
             for reply in replies:
-                if not sent:
-                    text = f"{self.peer} sent a reply that nobody asked for"
-                    raise failed(text, "protocol", peer=self.peer, phase="read", since=since)
-                call = sent[0]
-                call.replies.append(reply)
-                if len(call.replies) == call.count:
-                    call.is_done = True
-                    finished.append(sent.popleft())
+                if sent:
+                    call = sent[0]
+                    call.replies.append(reply)
+                    if len(call.replies) == call.count:
+                        call.is_done = True
+                        finished.append(sent.popleft())
+                else:
+                    left_over += 1
             if finished:
                 hub.loop.run_callback(_wake, finished)
+            if left_over:
+                text = f"{self.peer} sent a reply that nobody asked for"
+                raise failed(text, "protocol", peer=self.peer, phase="read", since=since)
 
     def _end(self, failure: Failure, *, everything: bool = False) -> None:
         writer, self._writer, self._keeper = self._writer, None, None

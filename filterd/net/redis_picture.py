@@ -29,7 +29,7 @@ class Picture(Generic[T]):
         """The least time between two drawings: doubts come with every call."""
         self._draw = draw
         self._last: T | None = None
-        self._failure: Failure | None = None
+        self._failure = Failure(f"{peer} did not tell which servers there are", kind="server", peer=peer, phase="connect")
         self._begun = 0.0
         self._in_doubt = False
         self._drawing: Event | None = None
@@ -46,7 +46,6 @@ class Picture(Generic[T]):
                 text = f"timeout: connect to {self.peer} after {monotonic() - now:.2f} s"
                 raise failed(text, "timeout", peer=self.peer, phase="connect", since=now)
             if self._last is None:
-                assert self._failure is not None
                 raise RequestFailed(self._failure)
         return self._last
 

@@ -97,13 +97,15 @@ def wait(watcher: Any, until: float | None, *, phase: str, peer: str) -> bool:
 class Stream:
     """A connected, non-blocking stream socket. `peer` is its name in texts, `began` when its request began."""
 
-    __slots__ = ("_reader", "_writer", "began", "eof", "peer", "sock")
+    __slots__ = ("_reader", "_writer", "began", "eof", "peer", "sock", "written")
 
     def __init__(self, sock: Socket, peer: str, *, began: float | None = None) -> None:
         self.sock: Socket | None = sock
         self.peer = peer
         self.began = monotonic() if began is None else began
         self.eof = False
+        self.written = 0
+        """Bytes that were sent: after a write that failed they tell how far it had come."""
         self._reader: Any = None
         self._writer: Any = None
 
@@ -199,6 +201,7 @@ class Stream:
             if error.errno not in _AGAIN:
                 raise self._broken(error, "write") from None
             sent = 0
+        self.written += sent
         if sent < len(data):
             self._write_rest(memoryview(data)[sent:], until)
 
@@ -206,10 +209,13 @@ class Stream:
         while rest:
             ready = self._ready(_WRITE, until, "write")
             try:
-                rest = rest[self._open("write").send(rest) :]
+                sent = self._open("write").send(rest)
             except OSError as error:
                 if error.errno not in _AGAIN:
                     raise self._broken(error, "write") from None
+                sent = 0
+            self.written += sent
+            rest = rest[sent:]
             if rest and not ready:
                 raise self._late("write")
 
@@ -232,6 +238,17 @@ class Stream:
             get_hub().loop.run_callback(_close_under, sock, watchers)
         else:
             _close_under(sock, watchers)
+
+    def ends(self) -> tuple[Address, Address] | None:
+        """Our address and the peer's; None when they are no longer connected."""
+        if self.sock is None:
+            return None
+        try:
+            ours, theirs = self.sock.getsockname(), self.sock.getpeername()
+        except OSError:
+            return None
+        # Addresses of IPv6 have two more fields.
+        return (ours, theirs) if isinstance(ours, str) else (ours[:2], theirs[:2])
 
     # -- waiting
 

@@ -128,13 +128,15 @@ def _host_and_port(server: Address) -> tuple[str, int | None]:
 class Conversation:
     """One connection and what has been read from it ahead of its use."""
 
-    __slots__ = ("_asked", "_buffer", "_report", "host", "stream")
+    __slots__ = ("_asked", "_buffer", "_report", "host", "idle", "stream")
 
     def __init__(self, stream: Stream, host: str, report: _Report) -> None:
         self.stream = stream
         self.host = host
         self._report = report
         self._buffer = bytearray()
+        self.idle: float | None = None
+        """Seconds without a byte after which a read gives up, whatever its `until`."""
         self._asked = False
 
     @property
@@ -150,7 +152,7 @@ class Conversation:
         """What is buffered, else what one read brings."""
         if not self._buffer and not self._more(until):
             raise self._terminated()
-        return self._take(len(self._buffer))
+        return self.take_buffered()
 
     def read_until(self, pattern: bytes, limit: int, *, until: float | None) -> bytes:
         """The bytes before the pattern, at most `limit`; the pattern is consumed."""
@@ -179,8 +181,12 @@ class Conversation:
         """All until the peer ends its side, at most `limit` bytes."""
         while len(self._buffer) <= limit:
             if not self._more(until):
-                return self._take(len(self._buffer))
+                return self.take_buffered()
         raise self._over(limit, f"more than {limit} bytes before the end of the stream")
+
+    def take_buffered(self) -> bytes:
+        """What was read ahead, and may be none."""
+        return self._take(len(self._buffer))
 
     def write(self, data: Buffer, *, until: float | None) -> None:
         """Send all of it."""
@@ -218,10 +224,13 @@ class Conversation:
     def close(self) -> None:
         """Close at once; a second call does nothing."""
         self.stream.close()
+        self._buffer.clear()
         self._report.done()
 
     def _more(self, until: float | None) -> bool:
         asked, self._asked = self._asked, False
+        if self.idle is not None:
+            until = min(monotonic() + self.idle, float("inf") if until is None else until)
         try:
             data = self.stream.read(until=until, expect_wait=asked)
         except RequestFailed as error:

@@ -130,12 +130,19 @@ class TlsStream(Stream):
 
     def write(self, data: Buffer, *, until: float | None = None) -> None:
         view = memoryview(data)
+        written = self.written
         while view:
             try:
-                view = view[self.session.write(view[:READ_SIZE]) :]
+                size = self.session.write(view[:READ_SIZE])
             except ssl.SSLError as error:
                 raise self._tls_failed(_reason(error), "write") from None
-            self._flush(until)
+            try:
+                self._flush(until)
+                written += size
+            finally:
+                # What the socket has sent are records; what counts is what was in them.
+                self.written = written
+            view = view[size:]
 
     def shutdown(self) -> None:
         try:
@@ -156,7 +163,12 @@ class TlsStream(Stream):
 
     def _flush(self, until: float | None) -> None:
         if self._outgoing.pending:
-            super().write(self._outgoing.read(), until=until)
+            try:
+                super().write(self._outgoing.read(), until=until)
+            except BaseException:
+                # Nothing can follow a record that was cut off in the middle.
+                self.close()
+                raise
 
     def _flush_quietly(self) -> None:
         # An alert or a farewell: if it cannot be sent, what caused it is told all the same.

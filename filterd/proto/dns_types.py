@@ -1,26 +1,22 @@
-"""What DNS records become in a rule's hands: texts and small values, decoded from the rdata of a reply.
+r"""What DNS records become in a rule's hands: texts and small values, decoded from the rdata of a reply.
 
 Promises:
 
 * a, aaaa, ptr, ns, cname, txt and spf records are `str`; mx, soa, srv, tlsa and caa records are frozen values with named
-  fields; a record of any other type (only an `any` question brings one) is the text a zone file has for it. Each of them
-  prints as text.
+  fields; a record of any other type (only an `any` question brings one) is the text that RFC 3597 5 has for unknown ones,
+  as `\# 3 010203`. Each of them prints as text.
 * Rdata that does not fit its type is a `ProtocolError`; IndexError or struct.error say that it ends too early.
 
-soa, srv and what only `any` brings are decoded by dnspython, which is loaded (40 ms) when the first one comes.
+Types that few ask for are decoded here as well, not by dnspython: a reply made for it keeps that busy for more than a second.
 """
 
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filterd.proto.dns_names import ProtocolError, read_name
-
-if TYPE_CHECKING:
-    from dns.name import Name
 
 __all__ = ["TYPES", "CaaRecord", "Decoder", "MxRecord", "Records", "SoaRecord", "SrvRecord", "TlsaRecord", "decoder_of"]
 
@@ -123,6 +119,8 @@ _TWO_OCTETS = struct.Struct("!2B").unpack_from
 _THREE_OCTETS = struct.Struct("!3B").unpack_from
 _EIGHT_GROUPS = struct.Struct("!8H").unpack
 _PREFERENCE = struct.Struct("!H").unpack_from
+_SERVICE = struct.Struct("!3H").unpack_from
+_TIMES = struct.Struct("!5I").unpack
 _ZERO_GROUPS = tuple(":0" * count + ":" for count in range(8, 1, -1))
 
 
@@ -154,6 +152,17 @@ def _decode_name(data: bytes, start: int, end: int) -> str:
 def _decode_mx(data: bytes, start: int, end: int) -> MxRecord:
     (priority,) = _PREFERENCE(data, start)
     return MxRecord(_decode_name(data, start + 2, end), priority)
+
+
+def _decode_soa(data: bytes, start: int, end: int) -> SoaRecord:
+    ns, after = read_name(data, start)
+    contact, after = read_name(data, after)
+    return SoaRecord(ns, contact, *_TIMES(data[after:end]))
+
+
+def _decode_srv(data: bytes, start: int, end: int) -> SrvRecord:
+    priority, weight, port = _SERVICE(data, start)
+    return SrvRecord(_decode_name(data, start + 6, end), priority, weight, port)
 
 
 def _decode_txt(data: bytes, start: int, end: int) -> str:
@@ -194,6 +203,8 @@ _DECODERS: dict[int, Decoder] = {
     TYPES["ns"]: _decode_name,
     TYPES["cname"]: _decode_name,
     TYPES["mx"]: _decode_mx,
+    TYPES["soa"]: _decode_soa,
+    TYPES["srv"]: _decode_srv,
     TYPES["txt"]: _decode_txt,
     TYPES["spf"]: _decode_txt,
     TYPES["tlsa"]: _decode_tlsa,
@@ -201,28 +212,10 @@ _DECODERS: dict[int, Decoder] = {
 }
 
 
+def _decode_unknown(data: bytes, start: int, end: int) -> str:
+    return f"\\# {end - start} {data[start:end].hex()}".rstrip()
+
+
 def decoder_of(number: int) -> Decoder:
     """What makes a value of the rdata of records of type `number`."""
-    return _DECODERS.get(number) or partial(_decode_rare, number)
-
-
-def _decode_rare(number: int, data: bytes, start: int, end: int) -> Any:
-    import dns.exception
-    import dns.rdata
-    from dns.rdataclass import IN
-    from dns.rdatatype import RdataType
-
-    try:
-        rdata: Any = dns.rdata.from_wire(IN, RdataType.make(number), data, start, end - start)
-        if number == TYPES["soa"]:
-            times = rdata.serial, rdata.refresh, rdata.retry, rdata.expire, rdata.minimum
-            return SoaRecord(_text(rdata.mname), _text(rdata.rname), *times)
-        if number == TYPES["srv"]:
-            return SrvRecord(_text(rdata.target), rdata.priority, rdata.weight, rdata.port)
-        return str(rdata.to_text())
-    except dns.exception.DNSException as problem:
-        raise ProtocolError(f"the record at octet {start} does not fit its type {number}: {problem}") from problem
-
-
-def _text(name: "Name") -> str:
-    return name.to_text(omit_final_dot=True)
+    return _DECODERS.get(number, _decode_unknown)

@@ -119,6 +119,14 @@ class Task(Scope):
         """What was found so far, read-only."""
         return MappingProxyType(self.results.symbols)
 
+    def result(self, symbol: str) -> Hit | None:
+        """The hit of a symbol, None where there is none; waits for the rule that makes it.
+
+        Raises LookupError for a symbol nobody makes, or a rule that runs later, and RuntimeError with the chain where two rules
+        would wait for each other.
+        """
+        raise NotImplementedError  # pragma: no cover - the scheduler's task has it
+
     @property
     def score(self) -> float:
         return self.results.judgement()[1]

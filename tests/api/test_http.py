@@ -168,6 +168,7 @@ def test_nothing_gets_out_of_its_header(run: Any, bad: str, callback: Any) -> No
         {"method": "A B"},
         {"user": "a:b", "password": "c"},
         {"proxy": "https://proxy.test/"},
+        {"tls_min_version": "1.1"},
     ],
 )
 def test_arguments_that_cannot_be_right_are_refused_at_the_call(run: Any, options: Any) -> None:

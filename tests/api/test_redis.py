@@ -39,6 +39,11 @@ def connected(**more: Any) -> Connection:
     return redis.connect(PARAMS, **more).unwrap()
 
 
+def reset_by_peer(connection: Any) -> None:
+    reset(connection)
+    connection.close()
+
+
 def failure_of(outcome: OkFirst[Any]) -> Failure:
     assert not outcome.is_ok
     failure: Failure = outcome.value
@@ -298,6 +303,26 @@ def test_a_state_stays_with_its_connection(run: Any, network: Any) -> None:
     assert (server.pool.in_use, server.pool.resting) == (0, 0), "closed with the message"
 
 
+def test_a_connection_of_ones_own_that_breaks_is_replaced_by_a_new_one() -> None:
+    def rule() -> Any:
+        connection = connected()
+        outcomes = []
+        for command, argument in (("SELECT", "1"), ("GET", "key"), ("SELECT", "2")):
+            connection.add_cmd(command, [argument])
+            outcomes.append(connection.exec())
+        connection.close()
+        connection.close()
+        return outcomes
+
+    with scripted_redis(b"+OK\r\n", lambda connection: connection.close()) as peer:
+        network = network_with((LOOPBACK, peer.port))
+        selected, broken, again = run_in_scope(rule, network=network)
+        assert peer.accepted == 2
+    assert (selected, again) == ((True, "OK"), (True, "OK"))
+    assert failure_of(broken).kind == "closed"
+    assert network.redis.servers[0].pool.in_use == 0
+
+
 def test_a_watched_transaction(run: Any) -> None:
     def rule() -> Any:
         connection = connected()
@@ -440,7 +465,7 @@ def test_a_late_reply_is_nobody_elses() -> None:
         (b"+OK\r\n+OK\r\n", None, None),
         (lambda connection: connection.close(), "closed", "connection closed by"),
         (lambda connection: (connection.sendall(b"$100\r\nhalf"), connection.close()), "closed", "connection closed by"),
-        (lambda connection: (reset(connection), connection.close()), "closed", "Connection reset by peer"),
+        (reset_by_peer, "closed", "Connection reset by peer"),
     ],
 )
 def test_what_a_broken_server_does_is_named(answer: Any, kind: str | None, text: str | None) -> None:

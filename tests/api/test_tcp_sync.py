@@ -25,7 +25,7 @@ TERMINATED = "IO read error: connection terminated"
 
 @pytest.fixture
 def network() -> Any:
-    names: Any = Names({"mx.test": [LOOPBACK], "two.test": ["127.0.0.2", LOOPBACK], "none.test": []})
+    names: Any = Names({"mx.test": [LOOPBACK], "two.test": ["127.0.0.2", LOOPBACK]})
     return SimpleNamespace(crew=Crew(), tcp=TcpClient(resolver=names))
 
 

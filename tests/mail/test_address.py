@@ -55,6 +55,7 @@ LISTS: list[tuple[str, list[tuple[str, str, str]]]] = [
     ('"John <a@b>, \\"Q', [("a@b", "John", "braced valid"), ('"\\"Q"', "", "backslash broken")]),
     ("John (x <a@b>, (y) c@d", [("a@b", "John x", "braced valid"), ("c@d", "y)", "valid")]),
     ("John Doe", [("", "John Doe", "broken empty")]),
+    ('"John"Doe', [("", "JohnDoe", "broken empty")]),
     ('"John"', [("", "John", "broken empty")]),
     ("postmaster", [("postmaster", "", "broken")]),
     ("<postmaster>", [("postmaster", "", "braced")]),

@@ -97,7 +97,7 @@ def test_many_names_are_looked_up_in_an_index_with_the_same_result() -> None:
 )
 def test_broken_fields_are_flagged_and_the_others_found(block: bytes, names: list[str], flags: set[str]) -> None:
     headers = Headers(block)
-    assert ([header.name for header in headers], headers.flags) == (names, flags)
+    assert ([header.name for header in headers], set(headers.flags)) == (names, flags)
 
 
 def test_a_search_passes_over_what_only_begins_like_the_name() -> None:
@@ -106,9 +106,9 @@ def test_a_search_passes_over_what_only_begins_like_the_name() -> None:
 
 def test_the_size_of_a_block_and_the_number_of_its_fields_are_limited() -> None:
     long = Headers(b"A: x\n" + b" y\n" * 200_000 + b"B: z\n")
-    assert (long.get("b"), long.flags) == (None, {"header_cap"})
+    assert (long.get("b"), set(long.flags)) == (None, {"header_cap"})
     many = Headers(b"A: x\n" * 5000 + b"B: y\n")
-    assert (many.get("b"), len(many), many.flags) == (None, 5000, {"header_cap"})
+    assert (many.get("b"), len(many), set(many.flags)) == (None, 5000, {"header_cap"})
 
 
 @pytest.mark.parametrize(

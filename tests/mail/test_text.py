@@ -32,7 +32,7 @@ def text_of(headers: bytes, body: bytes) -> TextPart:
 )
 def test_content_is_what_a_reader_sees(headers: bytes, body: bytes, content: str, flags: set[str]) -> None:
     part = text_of(headers, body)
-    assert (part.content, part.flags) == (content, flags)
+    assert (part.content, set(part.flags)) == (content, flags)
 
 
 def test_the_source_has_its_markup() -> None:
@@ -82,7 +82,7 @@ def test_a_mib_is_no_cap() -> None:
 
 def test_a_character_cut_in_two_by_the_limit_is_dropped() -> None:
     part = text_of(b"Content-Type: text/plain; charset=utf-8", b"a" + "ü".encode() * MIB)
-    assert (part.content[-1], part.flags) == ("ü", {"text_cap"})
+    assert (part.content[-1], set(part.flags)) == ("ü", {"text_cap"})
 
 
 def multipart(*bodies: bytes) -> Message:

@@ -30,6 +30,9 @@ def test_an_unknown_encoding_changes_nothing_and_is_flagged() -> None:
         (b"YWI", b"ab", "bad_base64"),  # no padding
         (b"YWJjZ", b"abc", "bad_base64"),  # five characters
         (b"YW!J*j", b"abc", "bad_base64"),  # foreign bytes
+        (b"!", b"", "bad_base64"),
+        (b"YWJj!!!!", b"abc", "bad_base64"),
+        (b"YWJj\nY\nWJj\r\n", b"abcabc", ""),  # lines as they come
         (b"YQ==YWI=", b"aab", "bad_base64"),  # more after the padding
         (b"YQ==" * 2000, b"a" * 1000, "bad_base64"),  # … up to a limit
         (b"\xff\xfe", b"", "bad_base64"),

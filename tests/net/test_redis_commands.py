@@ -109,8 +109,18 @@ def test_how_long_it_asks_the_server_to_wait(text: str, seconds: float | None) -
 
 @pytest.mark.parametrize(
     ("text", "reads"),
-    [("GET a", True), ("mget a b", True), ("EVALSHA_RO x 0", True), ("PING", True), ("SET a 1", False), ("EVALSHA x 0", False)]
-    + [("GETDEL a", False), ("GETEX a", False), ("BLPOP a 1", False), ("BF.EXISTS a b", False)],
+    [
+        ("GET a", True),
+        ("mget a b", True),
+        ("EVALSHA_RO x 0", True),
+        ("PING", True),
+        ("SET a 1", False),
+        ("EVALSHA x 0", False),
+        ("GETDEL a", False),
+        ("GETEX a", False),
+        ("BLPOP a 1", False),
+        ("BF.EXISTS a b", False),
+    ],
 )
 def test_reading_is_only_what_may_be_sent_twice(text: str, reads: bool) -> None:
     assert command(text).reads is reads
@@ -158,7 +168,7 @@ def described(port: int) -> dict[str, tuple[set[str], int]]:
 
 
 def test_the_tables_agree_with_what_redis_says_of_itself(redis_server: RedisServer) -> None:
-    """Oracle: COMMAND. What blocks or has a state of its own is not ordinary, what writes is no reading, keys are where they are."""
+    """Oracle: COMMAND. What blocks is not ordinary, what writes is no reading, and keys are where they are."""
     told = described(redis_server.port)
     newer = "HEXPIRE HEXPIREAT HEXPIRETIME HPERSIST HPEXPIRE HPEXPIREAT HPEXPIRETIME HPTTL HTTL".split()
     for name in sorted(redis_commands.ORDINARY):

@@ -1,5 +1,6 @@
 """Queries are what dnspython reads in them, replies are read as dnspython reads them, and no reply raises anything else."""
 
+import ipaddress
 import struct
 import subprocess
 import sys
@@ -81,6 +82,12 @@ def test_every_type_is_asked_as_dnspython_understands_it(kind: str) -> None:
     assert (message.edns, message.payload, message.ednsflags) == (0, 1232, 0)
 
 
+def test_a_server_without_edns_is_asked_in_the_old_way() -> None:
+    message = dns.message.from_wire(render_query(ID, encode_question("a.example"), edns=False))
+    assert (message.edns, message.flags, message.additional) == (-1, dns.flags.RD | dns.flags.AD, [])
+    assert message.question[0].name.to_text() == "a.example."
+
+
 def test_equal_questions_have_equal_octets() -> None:
     assert encode_question("Example.ORG.", "A") == encode_question("example.org") == encode_question("example.org", "a")
 
@@ -116,7 +123,7 @@ def test_every_record_answers_the_question_for_any() -> None:
     )
     reply = parse(data, "any")
     assert reply is not None
-    assert reply.answers == ("192.0.2.1", MxRecord("mx.example.org", 5), '"RFC8482" ""')
+    assert reply.answers == ("192.0.2.1", MxRecord("mx.example.org", 5), r"\# 9 075246433834383200")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +406,7 @@ def understood(rdata: Any) -> object:
         case "A":
             return rdata.address
         case "AAAA":
-            return rdata.address
+            return str(ipaddress.ip_address(rdata.address))
         case "PTR" | "NS" | "CNAME":
             return plain(rdata.target)
         case "TXT" | "SPF":
@@ -446,11 +453,12 @@ def test_messages_are_understood_as_dnspython_does(message: tuple[str, bytes]) -
 # -------------------------------------------------------------------------------------------------------- what is loaded
 
 
-def test_common_types_need_neither_dnspython_nor_idna() -> None:
+def test_replies_need_neither_dnspython_nor_idna() -> None:
     program = f"""
 import sys
 from filterd.proto.dns import encode_question, parse_reply
-assert parse_reply({REPLIES["mx"]!r}, {ID}, encode_question({NAME!r}, "mx")).answers
+for kind, reply in {REPLIES!r}.items():
+    assert parse_reply(reply, {ID}, encode_question({NAME!r}, kind)).answers
 print(sorted({{"dns", "gevent", "idna"}} & set(sys.modules)))
 """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -18,18 +18,19 @@ from gevent.server import StreamServer
 
 from filterd.outcome import Failure, RequestFailed
 
-__all__ = ["LOOPBACK", "Names", "Peer", "dead_port", "drip", "full_queue", "reset", "serving", "silent"]
+__all__ = ["LOOPBACK", "Names", "Peer", "dead_port", "drip", "full_queue", "reset", "serving", "serving_udp", "silent"]
 
 LOOPBACK = "127.0.0.1"
 
 
 class Peer:
-    """A server that is listening. `accepted` counts its connections, `errors` is what its function raised."""
+    """A server. `accepted` counts its connections, `errors` is what its function raised, `received` are its datagrams."""
 
     def __init__(self, address: Any) -> None:
         self.address = address
         self.accepted = 0
         self.errors: list[BaseException] = []
+        self.received: list[bytes] = []
 
     @property
     def port(self) -> int:
@@ -80,6 +81,28 @@ def _listening(where: str | Path, *, backlog: int = 16) -> Any:
         listening.bind((where, 0))
     listening.listen(backlog)
     return listening
+
+
+@contextmanager
+def serving_udp(answer: Callable[[bytes], Sequence[bytes]], *, host: str = LOOPBACK) -> Iterator[Peer]:
+    """Sends back, to each datagram, those that `answer(data)` gives. `received` of the peer is what has come."""
+    sock = gevent.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+
+    def serve() -> None:
+        while True:
+            data, sender = sock.recvfrom(65535)
+            peer.received.append(data)
+            for reply in answer(data):
+                sock.sendto(reply, sender)
+
+    peer = Peer(sock.getsockname())
+    serving_them = gevent.spawn(serve)
+    try:
+        yield peer
+    finally:
+        serving_them.kill()
+        sock.close()
 
 
 def silent(connection: Any) -> None:

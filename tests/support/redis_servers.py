@@ -1,5 +1,6 @@
 """Redis servers that a test can kill and start again where they were, clusters and Sentinels of them, and a server that says
-what a test makes it say."""
+what a test makes it say.
+"""
 
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +29,8 @@ class RestartedRedis:
     def __init__(self, *options: str | Path, port: int | None = None) -> None:
         self.port = free_port() if port is None else port
         self._argv = [str(require("redis-server", package="redis-server")), *map(str, options)]
-        self._argv += ["--tls-port" if "--tls-cert-file" in options else "--port", str(self.port), "--bind", LOOPBACK]
+        port_options = ["--port", "0", "--tls-port"] if "--tls-cert-file" in options else ["--port"]
+        self._argv += [*port_options, str(self.port), "--bind", LOOPBACK]
         if "--sentinel" not in options:
             self._argv += ["--save", "", "--appendonly", "no"]
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,12 +80,14 @@ class RestartedRedis:
 @contextmanager
 def redis_process(*options: str | Path, port: int | None = None) -> Iterator[RestartedRedis]:
     """One that runs, and does not outlive the block."""
-    server = RestartedRedis(*options, port=port)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    with TemporaryDirectory() as home:
+        # A replica writes there what it gets from its master.
+        server = RestartedRedis(*options, *([] if "--dir" in options else ["--dir", home]), port=port)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager
@@ -106,23 +111,20 @@ def redis_cluster(directory: Path, *, replicas: int = 0) -> Iterator[list[Restar
             node = running.enter_context(redis_process(*options, "--dir", home))
             nodes.append(node)
             buses[node.port] = bus
-        first, last = 0, 16383
         for number, node in enumerate(nodes[:3]):
-            begin, end = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
-            assert tell(node, "CLUSTER", "ADDSLOTSRANGE", begin if number else first, end if number < 2 else last) == "OK"
+            first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
+            assert tell(node, "CLUSTER", "ADDSLOTSRANGE", first, last) == "OK"
             assert tell(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1) == "OK"
         for node in nodes[1:]:
             assert tell(node, "CLUSTER", "MEET", LOOPBACK, nodes[0].port, buses[nodes[0].port]) == "OK"
         for node in nodes:
-            node.wait_until(
-                lambda node=node: f"cluster_known_nodes:{len(nodes)}" in tell(node, "CLUSTER", "INFO"), "knows the others"
-            )
+            _until_told(node, f"cluster_known_nodes:{len(nodes)}", "CLUSTER", "INFO")
         master = tell(nodes[0], "CLUSTER", "MYID")
         for node in nodes[3:]:
-            node.wait_until(lambda node=node: tell(node, "CLUSTER", "REPLICATE", master) == "OK", "replicates")
-            node.wait_until(lambda node=node: "master_link_status:up" in tell(node, "INFO", "replication"), "is in step")
+            _until_told(node, "OK", "CLUSTER", "REPLICATE", master)
+            _until_told(node, "master_link_status:up", "INFO", "replication")
         for node in nodes:
-            node.wait_until(lambda node=node: "cluster_state:ok" in tell(node, "CLUSTER", "INFO"), "finds the cluster complete")
+            _until_told(node, "cluster_state:ok", "CLUSTER", "INFO")
         yield nodes
 
 
@@ -136,9 +138,15 @@ def redis_sentinel(directory: Path, master: RestartedRedis, *, name: str = "main
         f"sentinel failover-timeout {name} 3000\n"
     )
     with redis_process(configuration, "--sentinel", "--dir", directory) as sentinel:
-        seen = f"slaves={replicas}"
-        sentinel.wait_until(lambda: seen in tell(sentinel, "INFO", "sentinel"), "has found the replicas")
+        in_step = "master-link-status\nok"
+        sentinel.wait_until(
+            lambda: tell(sentinel, "SENTINEL", "SLAVES", name).count(in_step) == replicas, "has found the replicas"
+        )
         yield sentinel
+
+
+def _until_told(server: RestartedRedis, text: str, *words: str) -> None:
+    server.wait_until(lambda: text in tell(server, *words), f"says {text} to {words[0]}")
 
 
 def tell(server: RestartedRedis, *words: str | int) -> str:
