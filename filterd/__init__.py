@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from filterd.api import config, dns, http, log, redis, tcp_sync
+    from filterd.api import config, dns, http, log, redis, tcp, tcp_sync, udp
+    from filterd.api.http_routes import route
     from filterd.engine.registry import Registry, register_symbol, rule, virtual
     from filterd.mail.address import Address
     from filterd.mail.message import Message
@@ -26,8 +27,9 @@ _WHERE = {
     **dict.fromkeys(("Task", "sleep"), "filterd.task"),
     "Address": "filterd.mail.address",
     "Message": "filterd.mail.message",
+    "route": "filterd.api.http_routes",
 }
-_MODULES = frozenset({"config", "dns", "http", "log", "redis", "tcp_sync"})
+_MODULES = frozenset({"config", "dns", "http", "log", "redis", "tcp", "tcp_sync", "udp"})
 
 __all__ = [
     "Address",
@@ -47,9 +49,12 @@ __all__ = [
     "log",
     "redis",
     "register_symbol",
+    "route",
     "rule",
     "sleep",
+    "tcp",
     "tcp_sync",
+    "udp",
     "virtual",
 ]
 

@@ -36,7 +36,8 @@ class Failure(str):
     def __new__(
         cls, text: str, *, kind: Kind, peer: str = "", phase: str = "", elapsed: float = 0.0, partial: bytes = b""
     ) -> "Failure":
-        failure = super().__new__(cls, text)
+        # Without a text it would be false, and `if err:` would take it for a success.
+        failure = super().__new__(cls, text or kind)
         failure.kind = kind
         failure.peer = peer
         failure.phase = phase

@@ -9,17 +9,15 @@ Promises:
 """
 
 from collections.abc import Callable
-from inspect import Parameter, signature
-from types import FunctionType
+from inspect import CO_VARARGS, Parameter, signature
+from types import FunctionType, MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from filterd.task import Scope, current
 
 __all__ = ["later", "offer", "scope_of"]
 
-_takes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-_ANY = 1_000_000
+_ALL = 1_000_000
 
 
 def scope_of(task: Scope | None, call: str) -> Scope:
@@ -29,7 +27,8 @@ def scope_of(task: Scope | None, call: str) -> Scope:
     scope = current()
     if scope is None:
         raise RuntimeError(
-            f"{call} was called outside of any rule: a rule file may only register at its top level; call it from a rule or a hook"
+            f"{call} was called outside of any rule: a rule file may only register at its top level; "
+            "call it from a rule or a hook"
         )
     return scope
 
@@ -50,21 +49,20 @@ def offer(callback: Callable[..., Any], *args: Any) -> None:
 
 
 def _taken_by(callback: Callable[..., Any]) -> int:
-    # Looked up once per function: a signature costs some 10 µs. A closure made per message shares its code object.
-    key = callback.__code__ if type(callback) is FunctionType else None
-    if key is None:
-        return _positional(callback)
-    count = _takes.get(key)
-    if count is None:
-        count = _takes[key] = _positional(callback)
-    return count
-
-
-def _positional(callback: Callable[..., Any]) -> int:
+    """How many positional arguments it takes. A default is no reason to be left out: `def done(err, data=None)` gets both."""
+    # A signature costs some 10 µs. What decorators leave on a function lies in its __dict__, and changes its signature.
+    if type(callback) is FunctionType and not callback.__dict__:
+        code = callback.__code__
+        return _ALL if code.co_flags & CO_VARARGS else code.co_argcount
+    if type(callback) is MethodType:
+        # Without the self that is there already, even if it is one of *args.
+        return _taken_by(callback.__func__) - 1
+    if not callable(callback):
+        raise TypeError(f"callback= is no function: {callback!r}")
     try:
         parameters = signature(callback).parameters.values()
-    except (TypeError, ValueError):  # a C function that does not tell
-        return _ANY
+    except ValueError:  # a C function that does not tell
+        return _ALL
     if any(one.kind is Parameter.VAR_POSITIONAL for one in parameters):
-        return _ANY
+        return _ALL
     return sum(one.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD) for one in parameters)

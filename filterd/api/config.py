@@ -16,5 +16,7 @@ def module(name: str) -> Mapping[str, Any]:
     scope = current()
     modules = loading_modules.get() if scope is None else scope.environment.modules
     if modules is None:
-        raise RuntimeError(f"config.module({name!r}) was called outside of filterd: neither a rule file is being loaded nor a rule run")
+        raise RuntimeError(
+            f"config.module({name!r}) was called outside of filterd: neither is a rule file being loaded nor does a rule run"
+        )
     return modules.get(name, _EMPTY)

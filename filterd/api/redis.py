@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from time import monotonic
-from typing import Any
+from typing import Any, overload
 
 from filterd.api._callback import later, scope_of
 from filterd.net.redis import RedisClient, Target
-from filterd.net.redis_commands import Command, Place, Word, place_of, plain
+from filterd.net.redis_commands import Command, Place, Word, place_of
 from filterd.net.redis_server import Private
+from filterd.net.redis_settings import Key
 from filterd.outcome import Failure, OkFirst, RequestFailed
 from filterd.task import Scope, with_budget
 
@@ -48,9 +49,7 @@ def parse_server(module: str) -> Parameters:
     return Parameters(module)
 
 
-def connect(
-    params: Parameters, *, task: Scope | None = None, key: str | bytes | None = None, is_write: bool = True
-) -> OkFirst["Connection"]:
+def connect(params: Parameters, *, task: Scope | None = None, key: Key = None, is_write: bool = True) -> OkFirst["Connection"]:
     """`is_ok, connection`. Fails only where no server is configured: connecting itself is left to `exec`.
 
     `key` chooses among several servers, the same one each time; `is_write` chooses the list.
@@ -63,15 +62,39 @@ def connect(
     return OkFirst(True, Connection(scope, target, key=key, is_write=is_write))
 
 
+@overload
+def request(
+    params: Parameters,
+    command: Sequence[Word],
+    *,
+    task: Scope | None = None,
+    callback: None = None,
+    key: Key = None,
+    is_write: bool = False,
+) -> OkFirst[Any]: ...
+
+
+@overload
+def request(
+    params: Parameters,
+    command: Sequence[Word],
+    *,
+    task: Scope | None = None,
+    callback: Callable[..., Any],
+    key: Key = None,
+    is_write: bool = False,
+) -> bool: ...
+
+
 def request(
     params: Parameters,
     command: Sequence[Word],
     *,
     task: Scope | None = None,
     callback: Callable[..., Any] | None = None,
-    key: str | bytes | None = None,
+    key: Key = None,
     is_write: bool = False,
-) -> Any:
+) -> OkFirst[Any] | bool:
     """One command, `["GET", "key"]`: `is_ok, value`. With `callback(err, data)`: True, False if it could not be started."""
     scope = scope_of(task, "redis.request")
     prepared = Command(command)
@@ -91,6 +114,32 @@ class Script:
         self.digest = sha1(lua.encode(), usedforsecurity=False).hexdigest()
         self._load = Command(["SCRIPT", "LOAD", lua])
 
+    @overload
+    def exec(
+        self,
+        params: Parameters,
+        keys: Sequence[Word] = (),
+        args: Sequence[Word] = (),
+        *,
+        task: Scope | None = None,
+        callback: None = None,
+        key: Key = None,
+        is_write: bool = True,
+    ) -> OkFirst[Any]: ...
+
+    @overload
+    def exec(
+        self,
+        params: Parameters,
+        keys: Sequence[Word] = (),
+        args: Sequence[Word] = (),
+        *,
+        task: Scope | None = None,
+        callback: Callable[..., Any],
+        key: Key = None,
+        is_write: bool = True,
+    ) -> bool: ...
+
     def exec(
         self,
         params: Parameters,
@@ -99,9 +148,9 @@ class Script:
         *,
         task: Scope | None = None,
         callback: Callable[..., Any] | None = None,
-        key: str | bytes | None = None,
+        key: Key = None,
         is_write: bool = True,
-    ) -> Any:
+    ) -> OkFirst[Any] | bool:
         """Run it: `is_ok, value`; with `callback(err, data)`: True, False if it could not be started."""
         scope = scope_of(task, "redis.script")
         run = Command(["EVALSHA", self.digest, len(keys), *keys, *args])
@@ -124,7 +173,7 @@ class Connection:
     CLIENT, …) this object has a connection of its own, until `close` or the end of the message.
     """
 
-    def __init__(self, scope: Scope, target: Target, *, key: str | bytes | None, is_write: bool) -> None:
+    def __init__(self, scope: Scope, target: Target, *, key: Key, is_write: bool) -> None:
         self._scope = scope
         self._target = target
         self._key = key
@@ -173,9 +222,7 @@ class Connection:
         return work
 
 
-def _execute(
-    scope: Scope, params: Parameters, commands: list[Command], *, key: str | bytes | None, is_write: bool
-) -> list[OkFirst[Any]]:
+def _execute(scope: Scope, params: Parameters, commands: list[Command], *, key: Key, is_write: bool) -> list[OkFirst[Any]]:
     refused = [_refused(command) for command in commands if command.place is Place.REFUSED]
     if refused:
         return [OkFirst(False, refused[0])]
@@ -193,14 +240,10 @@ def _outcomes(scope: Scope, commands: list[Command], work: Callable[[], list[Any
     except RequestFailed as error:
         failure = with_budget(error.failure, scope)
         return [OkFirst(False, failure) for _ in commands]
-    return [_outcome(plain(reply)) for reply in replies]
+    return [OkFirst(not isinstance(reply, Failure), reply) for reply in replies]
 
 
-def _outcome(value: Any) -> OkFirst[Any]:
-    return OkFirst(not isinstance(value, Failure), value)
-
-
-def _call(scope: Scope, callback: Callable[..., Any] | None, work: Callable[[], OkFirst[Any]]) -> Any:
+def _call(scope: Scope, callback: Callable[..., Any] | None, work: Callable[[], OkFirst[Any]]) -> OkFirst[Any] | bool:
     if callback is None:
         return work()
 
@@ -228,4 +271,5 @@ def _refused(command: Command) -> Failure:
 
 
 def _client(scope: Scope) -> RedisClient:
-    return scope.network.redis
+    client: RedisClient = scope.network.redis
+    return client

@@ -36,13 +36,15 @@ def run(conf: str | None, rules: Sequence[str], sets: Sequence[str], workers: in
 
     from filterd.daemon.worker import Worker
     from filterd.engine.loader import LoadError
+    from filterd.net.listen import BindError
 
     worker = Worker(config)
     try:
         worker.start()
     except LoadError as error:
         refuse(error.problems)
+    except BindError as error:
+        refuse((error.strerror or "").splitlines())
     except OSError as error:
-        # An address that cannot be bound says so itself; else it is the log's file.
-        refuse([f"cannot start: {error}"])
+        refuse([f"cannot start: {error}"])  # the log's file, say
     worker.run()

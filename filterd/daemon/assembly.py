@@ -3,12 +3,16 @@
 Promises: everything wrong with the rules is told at once (`LoadError`), and nothing has been opened by then.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from math import inf
 
+from filterd.api.dns import Resolver
+from filterd.api.http_routes import collect_routes
+from filterd.daemon.clients import client_settings
 from filterd.daemon.config import Config
-from filterd.engine.loader import Rules, load_rules
+from filterd.engine.loader import LoadError, Problem, Rules, load_rules
+from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
 from filterd.mail.results import GroupCap, Scoring, SymbolScore
@@ -38,8 +42,17 @@ class Assembly:
 
 
 def load(config: Config) -> Rules:
-    """The rules the configuration names. Raises LoadError."""
-    return load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
+    """The rules the configuration names, in an order that works and with routes that exist. Raises LoadError."""
+    rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
+    problems = [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
+    registered = rules.registry.rules.values()
+    try:
+        Plan([one for one in registered if one.parent is None], {one.name: one.parent for one in registered if one.parent})
+    except OrderError as error:
+        problems.append(Problem(error.rule.place, str(error)))
+    if problems:
+        raise LoadError(problems)
+    return rules
 
 
 def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
@@ -73,23 +86,26 @@ def assemble(
     In the main thread: the CPU guard uses its signals.
     """
     rules = load(config)
-    modules: Mapping[str, Mapping[str, Any]] = config.modules
-    crew = Crew()
-    environment = Environment(
-        network_of(config, crew), crew, scoring(config, rules.registry.rules.values()), modules, config.limits.task_timeout
-    )
     registered = rules.registry.rules.values()
+    limits = config.limits
+    crew = Crew()
+    network = Network(client_settings(config), crew=crew)
+    network.http.routes = collect_routes(rules.modules)[0]
+    environment = Environment(
+        network,
+        crew,
+        scoring(config, registered),
+        config.modules,
+        task_timeout=limits.task_timeout,
+        burst_timeout=limits.burst_timeout or inf,
+        resolver_of=Resolver,
+    )
     # A virtual symbol comes with the rule that inserts it.
     wanted = {rule.parent or rule.name for rule in registered if rule.name in only}
-    chosen = [rule for rule in registered if not only or rule.name in wanted]
-    engine = Engine(chosen, environment, files=rules.files, on_failure=on_failure)
+    chosen = [rule for rule in registered if not only or (rule.parent or rule.name) in wanted]
+    engine = Engine(chosen, environment, files=rules.code, on_failure=on_failure)
     guard = None
-    if config.limits.burst_timeout:
-        guard = CpuGuard(config.limits.burst_timeout, rules.files)
+    if limits.burst_timeout:
+        guard = CpuGuard(limits.burst_timeout, rules.code)
         guard.start()
     return Assembly(config, rules, engine, environment, guard)
-
-
-def network_of(config: Config, crew: Crew) -> Network:
-    """The clients, with the settings of `[dns]`, `[http]` and `[redis]`."""
-    return Network()

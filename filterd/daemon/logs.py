@@ -3,11 +3,14 @@
 Promises:
 
 * A message has exactly one line, with every id by which it can be found again: the task's, the MTA's and the message's own.
+  No header and no text of a rule can make it two, or forge another.
 * A rule's bug is logged with the traceback from the user's own line on; the same bug again within a minute is counted, not
   repeated.
-* Nothing of a message's body, and no password, is ever written.
+* filterd writes nothing of a message's body, and no password. A rule's log lines and exceptions are the rule's affair.
+* A log that cannot be written (the disk is full) stops no mail; that is said once on the standard error stream.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -34,32 +37,66 @@ def _timestamp(moment: float) -> str:
     return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(moment))}.{int(moment % 1 * 1000):03}Z"
 
 
+def _json(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:
+        # Half a character or a number of a hundred digits, out of a header or a rule: the slow way knows a spelling.
+        return json.dumps(line, default=str)
+
+
+def _printable(text: str | None, absent: str = "-") -> str:
+    """The text in one line, what cannot be printed as backslash and letters: a header may hold anything."""
+    if not text:
+        return absent
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _traceback_of(record: logging.LogRecord, formatter: logging.Formatter) -> str | None:
+    if record.exc_info:
+        return formatter.formatException(record.exc_info)
+    return getattr(record, "traceback", None)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": _timestamp(record.created), "level": record.levelname.lower(), "logger": record.name, "text": record.getMessage()
-        }  # fmt: skip
+            "time": _timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
         line.update((name, value) for name in _EXTRAS if (value := getattr(record, name, None)) is not None)
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        if traceback := _traceback_of(record, self):
+            line["traceback"] = traceback
+        return _json(line)
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, logger, text, and the ids behind it."""
+    """For people: time, level, logger, text, and the ids behind it; a traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         ids = "".join(f" {name}={value}" for name in _EXTRAS if (value := getattr(record, name, None)) is not None)
-        text = f"{_timestamp(record.created)} {record.levelname.lower():7} {record.name}: {record.getMessage()}{ids}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        head = f"{_timestamp(record.created)} {record.levelname.lower():7} {record.name}:"
+        lines = [f"{head} {_printable(record.getMessage(), '')}{_printable(ids, '')}"]
+        lines += [f"    {_printable(line, '')}" for line in (_traceback_of(record, self) or "").splitlines()]
+        return "\n".join(lines)
 
 
 def set_up_logging(format: str = "text", level: str = "info", file: Path | None = None) -> Callable[[str], None]:
-    """Send what filterd and the libraries log to `file`, or to the standard error stream; returns how to write a line there."""
+    """Send what filterd and the libraries log to `file`, or to the standard error stream; returns how to write a line there.
+
+    Raises OSError where the file cannot be opened.
+    """
+    # Characters that have no encoding are written as escapes, as on the standard error stream.
     handler: logging.StreamHandler[Any] = (
-        logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file, encoding="utf-8")
+        logging.StreamHandler(sys.stderr)
+        if file is None
+        else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     )
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     root = logging.getLogger()
@@ -68,10 +105,18 @@ def set_up_logging(format: str = "text", level: str = "info", file: Path | None 
     logging.getLogger("filterd").setLevel(LEVELS[level])
     # A record would otherwise ask for the current thread, which under gevent makes a thread object for every greenlet.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    is_failing = False
 
     def write(line: str) -> None:
-        handler.stream.write(line)
-        handler.flush()
+        nonlocal is_failing
+        try:
+            handler.stream.write(line)
+            handler.flush()
+            is_failing = False
+        except OSError as error:
+            if not is_failing and file is not None:
+                sys.stderr.write(f"filterd: cannot write to {file}: {error.strerror}\n")
+            is_failing = True
 
     return write
 
@@ -119,8 +164,7 @@ def _json_line(request: ScanRequest, verdict: Verdict) -> str:
         line["timed_out"] = True
     if verdict.failures:
         line["failures"] = [str(failure) for failure in verdict.failures]
-    # An Address is a str with more to it; orjson asks for it to be said.
-    return orjson.dumps(line, default=str).decode() + "\n"
+    return _json(line) + "\n"
 
 
 def _text_line(request: ScanRequest, verdict: Verdict) -> str:
@@ -130,20 +174,16 @@ def _text_line(request: ScanRequest, verdict: Verdict) -> str:
         f"{name}({hit.score:.2f}){{{';'.join(hit.options)}}}" if hit.options else f"{name}({hit.score:.2f})"
         for name, hit in verdict.symbols.items()
     )
+    tag = f" tag={_printable(envelope.log_tag)}" if envelope.log_tag else ""
     failures = "".join(f"; FAILED {failure}" for failure in verdict.failures)
     return (
         f"{_timestamp(time())} {'warning' if verdict.failures else 'info':7} filterd.message: "
-        f"id={verdict.task_id} qid={_word(envelope.queue_id)} mid=<{_word(verdict.message_id)}> ip={_word(envelope.ip)} "
-        f"from=<{_word(envelope.mail_from)}> rcpts=<{_word(','.join(envelope.rcpts))}> size={request.message.size} "
-        f"{verdict.action}: [{verdict.score:.2f}/{required}] [{_word(symbols, '')}] {verdict.seconds * 1000:.1f} ms{_word(failures, '')}\n"
+        f"id={verdict.task_id} qid={_printable(envelope.queue_id)} mid=<{_printable(verdict.message_id)}>{tag} "
+        f"ip={_printable(envelope.ip)} user={_printable(envelope.user)} from=<{_printable(envelope.mail_from)}> "
+        f"rcpts=<{_printable(','.join(envelope.rcpts))}> size={request.message.size} "
+        f"{_printable(verdict.action)}: [{verdict.score:.2f}/{required}] [{_printable(symbols, '')}] "
+        f"{verdict.seconds * 1000:.1f} ms{_printable(failures, '')}\n"
     )
-
-
-def _word(text: str | None, absent: str = "-") -> str:
-    # A header may hold anything: one message stays one line.
-    if not text:
-        return absent
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 class FailureLog:
@@ -151,7 +191,8 @@ class FailureLog:
 
     def __init__(self, *, remembered: int = 1000) -> None:
         self._log = logging.getLogger("filterd.rule")
-        self._told: dict[tuple[str, str, str], float] = {}
+        # For each bug when its traceback was written, and how often it happened since.
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
         self._remembered = remembered
 
     def __call__(self, task: Task, failure: RuleFailure) -> None:
@@ -159,12 +200,14 @@ class FailureLog:
         if not failure.traceback:
             self._log.warning("%s", failure, extra=extra)
             return
-        key = (failure.rule, failure.where, failure.kind)
+        bug = (failure.rule, failure.where)
+        moment, again = self._told.get(bug, (-REPEAT_AFTER, 0))
         now = monotonic()
-        if now - self._told.get(key, -REPEAT_AFTER) < REPEAT_AFTER:
-            self._log.error("%s (the same as before)", failure, extra=extra)
+        if now - moment < REPEAT_AFTER:
+            self._told[bug] = moment, again + 1
+            self._log.error("%s (%d times since its traceback was logged)", failure, again + 1, extra=extra)
             return
         if len(self._told) >= self._remembered:
             self._told.clear()
-        self._told[key] = now
-        self._log.error("%s\n%s", failure, failure.traceback, extra=extra)
+        self._told[bug] = now, 0
+        self._log.error("%s", failure, extra={**extra, "traceback": failure.traceback})

@@ -67,6 +67,7 @@ class Worker:
     def _open_doors(self) -> None:
         assembly = self._assembly
         assert assembly is not None
+        refused: list[str] = []
         for name, door in self.config.listen.items():
             server = HttpServer(
                 self.scan,
@@ -75,8 +76,13 @@ class Worker:
                 keepalive_timeout=door.keepalive_timeout,
             )
             for bind in door.bind:
+                try:
+                    sock = _socket(bind)
+                except BindError as error:
+                    refused.append(str(error.strerror))
+                    continue
                 listener = Listener(
-                    _socket(bind),
+                    sock,
                     server.serve,
                     crew=assembly.environment.crew,
                     name=f"listen.{name}",
@@ -84,6 +90,8 @@ class Worker:
                 )
                 self.listeners.append(listener)
                 log.info("listen.%s: %s on %s", name, door.protocol, bind if bind.path else peer_name(listener.address))
+        if refused:
+            raise BindError(0, "\n".join(refused))
 
     def scan(self, request: ScanRequest) -> Verdict:
         """The joint between the doors and the engine. Raises Overloaded."""

@@ -53,11 +53,19 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What was loaded: the registry, the paths of the files, by which a rule's own lines are told, and their modules."""
+    """What was loaded: the registry, the paths of the rule files, their modules, and the paths of what lies beside them and
+    was imported from there.
+    """
 
     registry: Registry
     files: frozenset[str]
     modules: tuple[ModuleType, ...] = ()
+    shared: frozenset[str] = frozenset()
+
+    @property
+    def code(self) -> frozenset[str]:
+        """The paths by which the user's own lines are told from everybody else's."""
+        return self.files | self.shared
 
 
 def load_rules(
@@ -82,21 +90,25 @@ def load_rules(
         problems += wrong
     unseen = [file for file in found if _matches(file.stem, disable)]
     loaded = _modules_of([file for file in found if file not in unseen])
+    shared: list[ModuleType] = []
     token = loading_modules.set(modules or {})
     try:
         for folder in dict.fromkeys(file.parent for file in loaded):
-            with _siblings_of(folder, problems):
+            with _siblings_of(folder, shared):
                 for file in (file for file in loaded if file.parent == folder):
                     wrong = load_file(loaded[file], file, registry)
                     problems += wrong
                     unseen += [file] if wrong else []
     finally:
         loading_modules.reset(token)
+    problems += [problem for module in shared for problem in _strays(module)]
     problems += _unknown_names(registry, [file.stem for file in found], unseen, enable=enable, disable=disable)
     if problems:
         raise LoadError(problems)
     _drop_unwanted(registry.rules, enable, disable)
-    return Rules(registry, frozenset(map(str, loaded)), tuple(loaded.values()))
+    return Rules(
+        registry, frozenset(map(str, loaded)), tuple(loaded.values()), frozenset(str(module.__file__) for module in shared)
+    )
 
 
 def rule_files(folder: Path) -> tuple[list[Path], list[Problem]]:
@@ -137,8 +149,9 @@ def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Proble
     problems: list[Problem] = []
     register = None
     try:
-        assert module.__loader__ is not None
-        module.__loader__.exec_module(module)
+        assert module.__spec__ is not None
+        assert module.__spec__.loader is not None
+        module.__spec__.loader.exec_module(module)
         register = getattr(module, "register", None)
         if callable(register):
             register(registry)
@@ -168,8 +181,9 @@ def problem_of(error: BaseException, file: Path) -> Problem:
 
 
 @contextmanager
-def _siblings_of(folder: Path, problems: list[Problem]) -> Iterator[None]:
-    """Let what is imported meanwhile import from the folder, and forget afterwards what was: the next folder has its own.
+def _siblings_of(folder: Path, shared: list[ModuleType]) -> Iterator[None]:
+    """Let what is imported meanwhile import from the folder, and take what was out of `sys.modules` into `shared` afterwards:
+    the next folder has its own.
 
     Last on the path, because a rule file may be called `redis.py` or `email.py`, and others mean something else by that.
     """
@@ -181,8 +195,9 @@ def _siblings_of(folder: Path, problems: list[Problem]) -> Iterator[None]:
         sys.path[:] = path
         # The listing of the folder that the import system keeps may be out of date the next time.
         sys.path_importer_cache.pop(str(folder), None)
-        for name in [name for name in sys.modules.keys() - modules if _lies_in(folder, name)]:
-            problems += _strays(sys.modules.pop(name))
+        shared += [
+            sys.modules.pop(name) for name in [name for name in sys.modules if name not in modules and _lies_in(folder, name)]
+        ]
 
 
 def _lies_in(folder: Path, name: str) -> bool:

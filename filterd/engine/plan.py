@@ -30,8 +30,8 @@ class OrderError(ValueError):
 class Level:
     """Rules that run at the same time.
 
-    `first` begin at once; each of the others when as many rules as `blocked` says have ended, which are those that have it among
-    their `dependents`.
+    `first` begin at once; each of the others when as many rules as `blocked` says have ended, of those that have it among their
+    `dependents`.
     """
 
     first: tuple[Rule, ...]

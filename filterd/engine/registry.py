@@ -7,10 +7,10 @@ Promises:
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from inspect import cleandoc, isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, isroutine, signature
-from math import isfinite
+from math import inf, isfinite
 from types import FrameType
 from typing import Any, Literal, TypeVar, get_args
 
@@ -39,7 +39,7 @@ class RegistrationError(ValueError):
 
 @dataclass(slots=True, eq=False)
 class Rule:
-    """One registered rule. `file` and `line` are where it was registered; `seconds`, `runs`, `hits`, `errors` are its history."""
+    """One registered rule; `file` and `line` are where. `seconds`, `runs`, `hits`, `errors` are its history."""
 
     name: str
     function: RuleFunction | None
@@ -94,35 +94,24 @@ def make_rule(
     inline: bool = False,
     parent: str | None = None,
 ) -> Rule:
-    """A checked Rule; raises RegistrationError naming the rule and the argument."""
-
-    def refuse(text: str) -> RegistrationError:
-        return RegistrationError(f"rule {name!r}: {text}", f"{file}:{line}")
-
-    if not isinstance(name, str) or not name or any(c.isspace() or c in "(){},;" for c in name):
-        raise refuse("a name is one word without blanks, brackets, commas or semicolons")
-    if type not in get_args(RuleType):
-        raise refuse(f"type {type!r} is not one of {', '.join(get_args(RuleType))}")
-    if on_error not in get_args(OnError):
-        raise refuse(f"on_error {on_error!r} is not one of {', '.join(get_args(OnError))}")
-    if type != "virtual":
-        if parent is not None:
-            raise refuse(f"parent={parent!r} is for virtual symbols, and the type is {type}")
-        if fault := _unfit(function):
-            raise refuse(fault)
-    elif parent is None:
-        raise refuse("a virtual symbol needs parent=, the rule that inserts it")
-    if condition is not None and (fault := _unfit(condition)):
-        raise refuse(f"condition: {fault}")
+    """A checked Rule; raises RegistrationError naming the rule and every argument that cannot be right."""
     words = _words(flags)
-    if unknown := sorted(set(words) - FLAGS):
-        raise refuse(f"unknown flag {unknown[0]!r}; there are {', '.join(sorted(FLAGS))}")
-    if not _is_number(score):
-        raise refuse(f"score {score!r} is not a number")
-    if not isinstance(priority, int):
-        raise refuse(f"priority {priority!r} is not a whole number")
-    if timeout is not None and not (_is_number(timeout) and timeout > 0):
-        raise refuse(f"timeout {timeout!r} is not a number of seconds above 0")
+    faults = [
+        *_faults_of_name(name),
+        *_faults_of_kind(type, parent, function),
+        *([] if condition is None else [f"condition: {fault}" for fault in _faults_of_function(condition)]),
+        *([] if on_error in get_args(OnError) else [f"on_error {on_error!r} is not one of {', '.join(get_args(OnError))}"]),
+        *(f"unknown flag {word!r}; there are {', '.join(sorted(FLAGS))}" for word in words if word not in FLAGS),
+        *([] if _is_number(score) else [f"score {score!r} is not a number"]),
+        *([] if _is_number(priority) and priority == int(priority) else [f"priority {priority!r} is not a whole number"]),
+        *(
+            []
+            if timeout is None or _is_number(timeout, above=0)
+            else [f"timeout {timeout!r} is not a number of seconds above 0"]
+        ),
+    ]
+    if faults:
+        raise RegistrationError(f"rule {name!r}: {'; '.join(faults)}", f"{file}:{line}")
     all_groups = dict.fromkeys(([group] if group else []) + _words(groups or ()))
     if description is None and isroutine(function) and (text := cleandoc(function.__doc__ or "")):
         description = text.splitlines()[0]
@@ -145,6 +134,59 @@ def make_rule(
         file=file,
         line=line,
     )
+
+
+def _words(written: str | Iterable[str]) -> list[str]:
+    return written.replace(",", " ").split() if isinstance(written, str) else list(written)
+
+
+def _is_number(value: object, *, above: float = -inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > above
+
+
+def _faults_of_name(name: object) -> Iterator[str]:
+    if not isinstance(name, str) or not name or any(c.isspace() or c in "(){},;" for c in name):
+        yield "a name is one word without blanks, brackets, commas or semicolons"
+
+
+def _faults_of_kind(type: str, parent: str | None, function: object) -> Iterator[str]:
+    if type not in get_args(RuleType):
+        yield f"type {type!r} is not one of {', '.join(get_args(RuleType))}"
+    elif type == "virtual":
+        if parent is None:
+            yield "a virtual symbol needs parent=, the rule that inserts it"
+    else:
+        if parent is not None:
+            yield f"parent={parent!r} is for virtual symbols, and the type is {type!r}"
+        yield from _faults_of_function(function)
+
+
+def _faults_of_function(function: object) -> Iterator[str]:
+    if not callable(function):
+        yield f"{function!r} is no function"
+    elif iscoroutinefunction(function) or isasyncgenfunction(function):
+        yield "an async function would never run: write def, calls wait by themselves"
+    elif isgeneratorfunction(function):
+        yield "a function with yield would never run: return the result"
+    else:
+        try:
+            signature(function).bind(None)
+        except TypeError as error:
+            yield f"it is called with one argument, the task, and that does not fit: {error}"
+        except ValueError:
+            pass  # a function in C that does not tell
+
+
+def _site(depth: int) -> FrameType:
+    """The line in the rule file that is being loaded; where shared code registers for it, the line that called that."""
+    caller = sys._getframe(depth + 1)
+    frame: FrameType | None = caller
+    # Beyond an import there is another file, which has not asked for this.
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        if MARKS in frame.f_globals:
+            return frame
+        frame = frame.f_back
+    return caller
 
 
 def _mark(name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
@@ -176,9 +218,10 @@ def rule(
     """Mark a function as the rule `name`.
 
     The function gets the Task. It returns nothing, None or False for no hit; True or a number (a multiplier of the score) for a
-    hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `after` names rules that must have ended before, `priority` orders
-    pre- and postfilters, `timeout` is in seconds from the rule's first wait on, `on_error` is what its failure does: `skip`
-    counts and logs it, `symbol` adds RULE_FAILED too, `tempfail` asks the MTA to try again. Several marks make several rules.
+    hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `after` names rules
+    that must have ended before, `priority` orders pre- and postfilters, `timeout` is in seconds from the rule's first wait on,
+    `on_error` is what its failure does: `skip` counts and logs it, `symbol` adds RULE_FAILED too, `tempfail` asks the MTA to
+    try again. Several marks make several rules.
     """
     if callable(name):
         raise RegistrationError('@rule without a name: write @rule("NAME")')

@@ -17,7 +17,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from filterd.engine.failures import describe
+from filterd.engine.failures import describe, held_the_loop
 from filterd.engine.order import Order
 from filterd.engine.plan import Level, Plan, Plans, place_of, stage_of
 from filterd.engine.registry import Rule
@@ -78,9 +78,11 @@ class RuleJobs(Jobs):
                 if value is not None and value is not False:
                     task.take_value(rule, value)
         finally:
-            task.timings[rule.name] = monotonic() - started
+            seconds = task.timings[rule.name] = monotonic() - started
             if runner is not None:
                 runner.switch_out = None
+        if seconds > task.environment.burst_timeout:
+            task.ran_long(rule, seconds)
 
     def limit(self, job: Any) -> float | None:
         timeout: float | None = job.parent.timeout if isinstance(job, Child) else job.timeout
@@ -137,7 +139,8 @@ class Scan(Task):
     def _expire(self) -> None:
         # In the hub.
         self.cut = True
-        self.not_begun([*(job for job in self.jobs.jobs if type(job) is Rule), *self.order.blocked])
+        queued = [job.parent if isinstance(job, Child) else job for job in self.jobs.jobs]
+        self.not_begun(dict.fromkeys([*queued, *self.order.blocked]))
         self.jobs.stop(Stop(f"the message's budget of {self.deadline.budget:g} s is over"))
 
     def not_begun(self, rules: Iterable[Rule]) -> None:
@@ -165,10 +168,19 @@ class Scan(Task):
         rule: Rule = job.parent if isinstance(job, Child) else job
         self._record(rule, describe(error, rule=rule, scan=self, files=self.engine.files))
 
-    def _record(self, rule: Rule, failure: RuleFailure) -> None:
+    def ran_long(self, rule: Rule, seconds: float) -> None:
+        """Tell of a rule the CPU guard could not cut: it has ended by itself, without having waited for anything."""
+        runner = running()
+        if runner is not None and not runner.waited:
+            self._tell(rule, held_the_loop(rule, seconds, self.environment.burst_timeout))
+
+    def _tell(self, rule: Rule, failure: RuleFailure) -> None:
         self.failures.append(failure)
         rule.errors += 1
         self.engine.on_failure(self, failure)
+
+    def _record(self, rule: Rule, failure: RuleFailure) -> None:
+        self._tell(rule, failure)
         if self.results.is_sealed:
             return
         if rule.on_error == "symbol":

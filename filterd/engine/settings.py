@@ -2,8 +2,8 @@
 
 Promises:
 
-* With `symbols_enabled` or `groups_enabled` only what is listed runs, and rules flagged `explicit_disable`; `symbols_disabled` and
-  `groups_disabled` are taken away from that.
+* With `symbols_enabled` or `groups_enabled` only what is listed runs, and rules flagged `explicit_disable`; what is in
+  `symbols_disabled` and `groups_disabled` is taken away from that.
 * A virtual symbol stands for the rule that inserts it.
 * Text that cannot be read, or that is of another shape, is a SettingsError: the caller tells it and runs all rules.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from filterd.engine.registry import Rule
+from filterd.proto.ucl import UclError, parse
 
 __all__ = ["Choice", "SettingsError"]
 
@@ -33,8 +34,6 @@ class Choice:
     @classmethod
     def of(cls, text: str) -> "Choice":
         """The choice in UCL (or JSON) text; keys it does not know are left alone. Raises SettingsError."""
-        from filterd.proto.ucl import UclError, parse
-
         try:
             read = parse(text)
         except UclError as error:

@@ -2,9 +2,11 @@
 
 Promises:
 
-* Python code that runs on is cut, a catastrophic regular expression too; the rule, its file and line are named.
-* Only code of a rule is cut, and code it calls outside of filterd: never filterd's own bookkeeping in mid-air.
-* C code that never looks at signals cannot be cut; it is seen afterwards (see `engine.scheduler`).
+* Python code that runs on is cut, a catastrophic regular expression too; the rule's function, file and line are named.
+* Only code of a rule is cut, and what it calls directly: never filterd's own bookkeeping in mid-air, nor what that calls, nor a
+  log line or an import on its way.
+* A rule that waits is not held to account for it, and one message's rule not for the same rule on other messages.
+* C code that never looks at signals cannot be cut; it is told afterwards (see `engine.scheduler`).
 
 Known limit: CPython up to 3.13 can skip a `finally` whose `try` begins with the loop that is cut. Connections are therefore
 closed by the scope, not by the rule.
@@ -22,7 +24,8 @@ from filterd.net.greenlets import Stop, running
 
 __all__ = ["CpuGuard"]
 
-_OURS = ("filterd.net", "filterd.task", "filterd.api", "filterd.engine", "gevent", "greenlet")
+_UNTOUCHABLE = ("filterd.", "gevent.", "greenlet.", "logging.", "importlib.")
+"""Where an exception out of the blue leaves locks taken, or things half done that others rely on."""
 
 
 class CpuGuard:
@@ -38,7 +41,7 @@ class CpuGuard:
         self.tick = tick
         self.cuts = 0
         self._timer, self._signal = (signal.ITIMER_REAL, signal.SIGALRM) if wall else (signal.ITIMER_PROF, signal.SIGPROF)
-        self._seen: tuple[Any, Any, int] | None = None
+        self._seen: tuple[Any, ...] | None = None
         self._since = 0.0
         self._loop: Any = None
         self._before: Any = None
@@ -51,8 +54,13 @@ class CpuGuard:
 
     def stop(self) -> None:
         """Watch no more, and leave the signal as it was."""
+        if self._loop is None:
+            return
         signal.setitimer(self._timer, 0.0)
+        # A tick may be on its way, and what most signals do by default is to end the process: ignoring it discards it.
+        signal.signal(self._signal, signal.SIG_IGN)
         signal.signal(self._signal, self._before)
+        self._loop = self._seen = None
 
     def _on_tick(self, number: int, frame: FrameType | None) -> None:
         runner = running()
@@ -60,16 +68,15 @@ class CpuGuard:
             self._seen = None
             return
         now = monotonic()
-        seen = (runner, runner.job, self._loop.iteration)
+        # The batch, because the next message's turn of the same rule may come on the same runner, before the loop turns.
+        seen = (runner, runner.job, runner.batch, self._loop.iteration)
         if self._seen != seen:
             self._seen, self._since = seen, now
             return
         held = now - self._since
-        if held < self.limit or frame is None or frame.f_globals.get("__name__", "").startswith(_OURS):
+        if held < self.limit:
             return
-        rule_frame: FrameType | None = frame
-        while rule_frame is not None and rule_frame.f_code.co_filename not in self.files:
-            rule_frame = rule_frame.f_back
+        rule_frame = self._rule_frame(frame)
         if rule_frame is None:
             return
         # Not counted anew: as long as the job goes on it is told at every tick.
@@ -80,3 +87,11 @@ class CpuGuard:
             f"{rule_frame.f_code.co_filename}:{rule_frame.f_lineno}",
             "limit",
         )
+
+    def _rule_frame(self, frame: FrameType | None) -> FrameType | None:
+        """The innermost frame of a rule file; None if there is none, or the code that runs must not be cut."""
+        while frame is not None and frame.f_code.co_filename not in self.files:
+            if f"{frame.f_globals.get('__name__')}.".startswith(_UNTOUCHABLE):
+                return None
+            frame = frame.f_back
+        return frame

@@ -46,7 +46,7 @@ _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 class BindError(OSError):
-    """A listening address cannot be used; the text names it."""
+    """A listening address cannot be used; `strerror` names it."""
 
 
 def open_socket(address: Address, *, mode: int | None = None, backlog: int = BACKLOG) -> Socket:

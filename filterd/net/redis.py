@@ -26,7 +26,7 @@ __all__ = ["RedisClient", "RedisSettings", "Target"]
 class RedisClient:
     """The settings by the name of a module, and `default` for every other; None where there is no Redis for these.
 
-    Raises what is wrong with TLS files (OSError, ssl.SSLError) when it is made, not when it is used.
+    What is wrong with settings is raised here, not when they are used: ValueError, for TLS files OSError or ssl.SSLError.
     """
 
     def __init__(
@@ -37,28 +37,18 @@ class RedisClient:
         resolver: Addresses | None = None,
     ) -> None:
         self.stats = Counters()
-        self._default = default
-        self._modules = dict(modules or {})
         self._resolver = resolver
         self._servers: dict[tuple[Address, Login], Server] = {}
         self._targets: dict[RedisSettings, Target] = {}
-        self._by_module: dict[str, Target] = {}
-        for settings in (default, *self._modules.values()):
-            if settings is not None and settings.tls is not None:
-                settings.tls.context()
+        self._default = self._made(default)
+        self._modules = {name: self._made(settings) for name, settings in (modules or {}).items()}
 
     def target(self, module: str) -> Target:
         """The servers for a module; raises RequestFailed (`refused`) where none are configured."""
-        target = self._by_module.get(module)
+        target = self._modules.get(module, self._default)
         if target is None:
-            settings = self._modules.get(module, self._default)
-            if settings is None:
-                text = f"no Redis server is configured for {module}: neither [redis.{module}] nor [redis] names one"
-                raise failed(text, "refused", peer="", phase="connect", since=monotonic())
-            target = self._targets.get(settings)
-            if target is None:
-                target = self._targets[settings] = self._made(settings)
-            self._by_module[module] = target
+            text = f"no Redis server is configured for {module}: neither [redis.{module}] nor [redis] names one"
+            raise failed(text, "refused", peer="", phase="connect", since=monotonic())
         return target
 
     @property
@@ -82,18 +72,25 @@ class RedisClient:
         for server in self._servers.values():
             server.close()
 
-    def _made(self, settings: RedisSettings) -> Target:
-        def server(address: Address, login: Login) -> Server:
-            known = self._servers.get((address, login))
-            if known is None:
-                known = Server(address, login, resolver=self._resolver, connect_timeout=settings.timeout)
-                self._servers[address, login] = known
-            return known
-
+    def _made(self, settings: RedisSettings | None) -> Target | None:
+        if settings is None or settings in self._targets:
+            return None if settings is None else self._targets[settings]
+        if settings.tls is not None:
+            settings.tls.context()
+        target: Target
         if settings.cluster:
-            return Cluster(settings, server)
-        if settings.sentinels:
-            return Sentinels(settings, server)
-        reading = settings.read_servers or settings.servers or settings.write_servers
-        writing = settings.write_servers or settings.servers or settings.read_servers
-        return Listed(settings, server, reading=reading, writing=writing)
+            target = Cluster(settings, self._server)
+        elif settings.sentinels:
+            target = Sentinels(settings, self._server)
+        else:
+            reading = settings.read_servers or settings.servers or settings.write_servers
+            writing = settings.write_servers or settings.servers or settings.read_servers
+            target = Listed(settings, self._server, reading=reading, writing=writing)
+        self._targets[settings] = target
+        return target
+
+    def _server(self, address: Address, login: Login) -> Server:
+        server = self._servers.get((address, login))
+        if server is None:
+            server = self._servers[address, login] = Server(address, login, resolver=self._resolver)
+        return server

@@ -19,15 +19,13 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from hiredis import ReplyError
-
 from filterd.net.event import Event
-from filterd.net.redis_commands import Command, Place, place_of, plain
+from filterd.net.redis_commands import Command, Place, place_of
 from filterd.net.redis_picture import Picture
 from filterd.net.redis_server import Private, Server
 from filterd.net.redis_settings import Key, RedisSettings, ServerOf
 from filterd.net.stream import Address, failed, peer_name
-from filterd.outcome import RequestFailed
+from filterd.outcome import Failure, RequestFailed
 
 __all__ = ["Cluster", "slot_of"]
 
@@ -89,7 +87,11 @@ class Cluster:
     def __init__(self, settings: RedisSettings, server: ServerOf) -> None:
         self.settings = settings
         self._server = server
+        if settings.db:
+            raise ValueError("a Redis Cluster has no database but 0")
         self._known = list(dict.fromkeys((*settings.servers, *settings.write_servers, *settings.read_servers)))
+        if not self._known:
+            raise ValueError("a Redis Cluster needs servers, to ask for its nodes")
         self._picture = Picture(self._draw, peer=peer_name(self._known[0]))
         self._turn = 0
 
@@ -165,18 +167,17 @@ class Cluster:
         commands = [command for unit in group for command in unit.sent]
         place = max(place_of(unit.commands) for unit in group)
         if place is Place.SHARED:
-            return partial(server.begin(commands).wait, until)
+            return partial(server.finish, server.begin(commands), until)
         return partial(server.execute, commands, until=until, place=place)
 
     def _goes_on(self, unit: _Unit, replies: list[Any], slots: _Slots) -> bool:
         for reply in replies:
-            if not isinstance(reply, ReplyError):
+            if not isinstance(reply, Failure):
                 continue
-            text = str(reply)
-            if text.startswith("TRYAGAIN"):
+            if reply.startswith("TRYAGAIN"):
                 Event().wait(until=monotonic() + PAUSE, phase="read", peer=peer_name(unit.address))
                 return True
-            redirected = _REDIRECTED.fullmatch(text)
+            redirected = _REDIRECTED.fullmatch(reply)
             if redirected:
                 kind, slot, host, port = redirected.groups()
                 # An empty host is the one that was asked.
@@ -205,7 +206,7 @@ class Cluster:
 
     def _ask(self, address: Address) -> _Slots:
         server = self._at(address)
-        reply = plain(server.execute([_WHERE], until=monotonic() + self.settings.timeout)[0])
+        reply = server.execute([_WHERE], until=monotonic() + self.settings.timeout)[0]
         nodes: list[Address | None] = [None] * SLOTS
         try:
             for start, end, (host, port, *_), *_ in reply:

@@ -10,6 +10,7 @@ The tables follow the command reference of Redis 7.4.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from time import monotonic
 from typing import Any, TypeAlias
 
 from hiredis import ReplyError, pack_command
@@ -179,17 +180,21 @@ def packed(commands: Sequence[Command]) -> bytes:
     return commands[0].packed if len(commands) == 1 else b"".join([command.packed for command in commands])
 
 
-def plain(reply: Any) -> Any:
-    """A reply as rules see it: int, str (bytes where it is not UTF-8), None, a list of these; an error is a `Failure`."""
+def plain(reply: Any, *, peer: str = "", since: float | None = None) -> Any:
+    """A reply as rules see it: int, str (bytes where it is not UTF-8), None, a list of these; an error is a `Failure`.
+
+    `peer` and `since`, a moment of `time.monotonic()`, are for that failure.
+    """
     if type(reply) is bytes:
         try:
             return reply.decode()
         except UnicodeDecodeError:
             return reply
     if type(reply) is list:
-        return [plain(one) for one in reply]
+        return [plain(one, peer=peer, since=since) for one in reply]
     if isinstance(reply, ReplyError):
-        return Failure(str(reply), kind="server", phase="read")
+        elapsed = 0.0 if since is None else monotonic() - since
+        return Failure(str(reply), kind="server", peer=peer, phase="read", elapsed=elapsed)
     return reply
 
 

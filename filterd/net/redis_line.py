@@ -7,7 +7,8 @@ Promises:
 * A caller that leaves (its time is over, or it was stopped) leaves its place in the order behind, so that nobody gets a reply
   meant for somebody else. What it had not sent yet is never sent.
 * When the connection ends, whoever waits for a reply is told so at once. Nothing that was sent is sent again: for a command
-  that may change something the text says that its fate is unknown. What was not yet sent waits for the next connection.
+  that may change something the text says that its fate is unknown. What was not yet sent waits for the next connection, unless
+  this one never served anybody.
 * A server that owes a reply and stays silent for `stall` seconds is given up. Unsent bytes are capped by `max_queued`.
 * The line opens by itself when it is needed: a server that was restarted is found again by the next call.
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import gevent
 from gevent import get_hub, getcurrent
+from hiredis import ReplyError
 
 from filterd.net.greenlets import Stop
 from filterd.net.redis_wire import UNKNOWN, Wire
@@ -102,7 +104,7 @@ class Line:
         open_wire: Callable[[float], Wire],
         peer: str,
         *,
-        connect_timeout: float = 1.0,
+        connect_timeout: float = 5.0,
         stall: float = 10.0,
         max_queued: int = 16 * 2**20,
     ) -> None:
@@ -118,6 +120,7 @@ class Line:
         self._keeper: gevent.Greenlet[..., Any] | None = None
         self._writer: gevent.Greenlet[..., Any] | None = None
         self._writer_rests = False
+        self._served = False
 
     @property
     def is_open(self) -> bool:
@@ -162,6 +165,7 @@ class Line:
     def _keep(self) -> None:
         # A keeper that was replaced meanwhile (by `close`) touches nothing that belongs to its successor.
         keeper = getcurrent()
+        self._served = False
         failure: Failure | None = None
         wire: Wire | None = None
         try:
@@ -175,7 +179,7 @@ class Line:
             if wire is not None:
                 wire.close()
             if self._keeper is keeper:
-                self._end(failure or Failure("the connection broke down", kind="closed"), everything=wire is None)
+                self._end(failure or Failure("the connection broke down", kind="closed"), everything=not self._served)
 
     def _write(self, wire: Wire) -> None:
         writer = getcurrent()
@@ -222,7 +226,7 @@ class Line:
                     raise failed(text, "timeout", peer=self.peer, phase="read", since=since) from None
                 continue
             finished = []
-            left_over = 0
+            unasked: list[Any] = []
             for reply in replies:
                 if sent:
                     call = sent[0]
@@ -231,12 +235,18 @@ class Line:
                         call.is_done = True
                         finished.append(sent.popleft())
                 else:
-                    left_over += 1
+                    unasked.append(reply)
             if finished:
+                self._served = True
                 hub.loop.run_callback(_wake, finished)
-            if left_over:
-                text = f"{self.peer} sent a reply that nobody asked for"
-                raise failed(text, "protocol", peer=self.peer, phase="read", since=since)
+            if unasked:
+                raise self._unasked(unasked[0], since)
+
+    def _unasked(self, reply: Any, since: float) -> RequestFailed:
+        # A server that has no room for us says so before it is asked anything.
+        if isinstance(reply, ReplyError):
+            return failed(str(reply), "server", peer=self.peer, phase="read", since=since)
+        return failed(f"{self.peer} sent a reply that nobody asked for", "protocol", peer=self.peer, phase="read", since=since)
 
     def _end(self, failure: Failure, *, everything: bool = False) -> None:
         writer, self._writer, self._keeper = self._writer, None, None
@@ -244,9 +254,11 @@ class Line:
         if writer is not None:
             writer.kill(block=False)
         lost, self._sent = list(self._sent), deque()
+        waiting, self._unsent = [call for call in self._unsent if not call.left], []
         if everything:
-            lost += self._unsent
-            self._unsent = []
+            lost += waiting
+        else:
+            self._unsent = waiting
         self.queued = sum(call.size for call in self._unsent)
         for call in lost:
             text = str(failure)

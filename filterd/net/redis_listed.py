@@ -36,7 +36,7 @@ class Listed:
         try:
             replies = self._servers[address].execute(commands, until=until)
         except RequestFailed as error:
-            upstreams.fail(address)
+            _tell(upstreams, address, error)
             if error.failure.kind not in ("connect", "closed") or not only_reads(commands):
                 raise
             refused, address = address, upstreams.pick(key, avoid=(address,))
@@ -44,8 +44,8 @@ class Listed:
                 raise
             try:
                 replies = self._servers[address].execute(commands, until=until)
-            except RequestFailed:
-                upstreams.fail(address)
+            except RequestFailed as again:
+                _tell(upstreams, address, again)
                 raise
         upstreams.ok(address)
         return replies
@@ -55,6 +55,12 @@ class Listed:
         address = upstreams.pick(key)
         try:
             return self._servers[address].private(until=until)
-        except RequestFailed:
-            upstreams.fail(address)
+        except RequestFailed as error:
+            _tell(upstreams, address, error)
             raise
+
+
+def _tell(upstreams: Upstreams, address: Address, error: RequestFailed) -> None:
+    # A limit is our own, no fault of the server's.
+    if error.failure.kind != "limit":
+        upstreams.fail(address)

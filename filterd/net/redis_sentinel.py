@@ -14,15 +14,13 @@ from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any
 
-from hiredis import ReplyError
-
-from filterd.net.redis_commands import Command, plain
+from filterd.net.redis_commands import Command
 from filterd.net.redis_listed import Listed
 from filterd.net.redis_picture import Picture
 from filterd.net.redis_server import Private, Server
 from filterd.net.redis_settings import Key, RedisSettings, ServerOf
 from filterd.net.stream import Address, failed
-from filterd.outcome import RequestFailed
+from filterd.outcome import Failure, RequestFailed
 
 __all__ = ["Sentinels"]
 
@@ -47,7 +45,7 @@ class Sentinels:
         except RequestFailed:
             self._picture.doubt()
             raise
-        if any(isinstance(reply, ReplyError) and str(reply).startswith(_NO_MASTER) for reply in replies):
+        if any(isinstance(reply, Failure) and reply.startswith(_NO_MASTER) for reply in replies):
             self._picture.doubt()
         return replies
 
@@ -90,7 +88,7 @@ class Sentinels:
 
 
 def _told(sentinel: Server, until: float, *words: str) -> list[dict[str, str]]:
-    reply = plain(sentinel.execute([Command(["SENTINEL", *words])], until=until)[0])
+    reply = sentinel.execute([Command(["SENTINEL", *words])], until=until)[0]
     if not isinstance(reply, list):
         raise failed(f"the Sentinel {sentinel.peer} said: {reply}", "server", peer=sentinel.peer, phase="connect", since=until)
     return [dict(zip(one[::2], one[1::2], strict=False)) for one in reply]

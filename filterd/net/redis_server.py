@@ -6,7 +6,7 @@ Promises: every batch of commands runs where it can do no harm to others, on the
 from collections.abc import Sequence
 from typing import Any
 
-from filterd.net.redis_commands import Command, Place, only_reads, packed, place_of
+from filterd.net.redis_commands import Command, Place, only_reads, packed, place_of, plain
 from filterd.net.redis_line import Call, Line
 from filterd.net.redis_pool import Pool
 from filterd.net.redis_wire import Addresses, Login, Wire, dial
@@ -21,30 +21,29 @@ MAX_SHARED = 2**20
 class Server:
     """A server as one user sees it: an address and a login."""
 
-    def __init__(self, address: Address, login: Login, *, resolver: Addresses | None, connect_timeout: float) -> None:
+    def __init__(self, address: Address, login: Login, *, resolver: Addresses | None) -> None:
         self.address = address
         self.peer = peer_name(address)
 
         def open_wire(until: float | None) -> Wire:
             return dial(address, login, resolver=resolver, until=until)
 
-        self.line = Line(open_wire, self.peer, connect_timeout=connect_timeout)
+        self.line = Line(open_wire, self.peer)
         self.pool = Pool(open_wire, self.peer)
 
     def execute(self, commands: Sequence[Command], *, until: float | None, place: Place | None = None) -> list[Any]:
-        """The replies to commands sent in one piece, refusals among them (`hiredis.ReplyError`). Raises RequestFailed.
+        """What the server answers to commands sent in one piece, as plain values; a refusal is a `Failure` of kind `server`.
 
-        `place` is for who knows better where they may run.
+        Raises RequestFailed. `place` is for who knows better where they may run.
         """
         payload = packed(commands)
         if place is None:
             place = place_of(commands)
         if place is Place.SHARED and len(payload) <= MAX_SHARED:
-            return self.begin(commands, payload).wait(until)
-        is_read = only_reads(commands)
+            return self.finish(self.begin(commands, payload), until)
         wire = self.pool.take(until)
         try:
-            replies = wire.exchange(payload, len(commands), until=until, is_read=is_read)
+            replies = _answers(wire, commands, payload, until)
         except BaseException:
             self.pool.drop(wire)
             raise
@@ -57,6 +56,10 @@ class Server:
     def begin(self, commands: Sequence[Command], payload: bytes | None = None) -> Call:
         """Send ordinary commands on the shared line and wait later."""
         return self.line.send(packed(commands) if payload is None else payload, len(commands), is_read=only_reads(commands))
+
+    def finish(self, call: Call, until: float | None) -> list[Any]:
+        """What the server answers to what was begun."""
+        return [plain(reply, peer=self.peer, since=call.began) for reply in call.wait(until)]
 
     def private(self, *, until: float | None) -> "Private":
         """A connection for the caller alone."""
@@ -82,11 +85,11 @@ class Private:
         return self._wire is not None
 
     def execute(self, commands: Sequence[Command], *, until: float | None) -> list[Any]:
-        """The replies; after a failure the connection is closed, because nobody knows what would be read next."""
+        """As `Server.execute`; after a failure the connection is closed, because nobody knows what would be read next."""
         wire = self._wire
         assert wire is not None
         try:
-            return wire.exchange(packed(commands), len(commands), until=until, is_read=only_reads(commands))
+            return _answers(wire, commands, packed(commands), until)
         except BaseException:
             self.close()
             raise
@@ -96,3 +99,8 @@ class Private:
         wire, self._wire = self._wire, None
         if wire is not None:
             self._pool.drop(wire)
+
+
+def _answers(wire: Wire, commands: Sequence[Command], payload: bytes, until: float | None) -> list[Any]:
+    replies = wire.exchange(payload, len(commands), until=until, is_read=only_reads(commands))
+    return [plain(reply, peer=wire.peer, since=wire.stream.began) for reply in replies]

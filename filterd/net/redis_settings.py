@@ -60,7 +60,7 @@ class Target(Protocol):
     settings: RedisSettings
 
     def execute(self, commands: Sequence[Command], *, key: Key, is_write: bool, until: float | None) -> list[Any]:
-        """The replies in order, refusals among them (`hiredis.ReplyError`). Raises RequestFailed."""
+        """The answers in order, as plain values; a refusal is a `Failure` of kind `server`. Raises RequestFailed."""
 
     def private(self, commands: Sequence[Command], *, key: Key, is_write: bool, until: float | None) -> Private:
         """A connection for the caller alone, to where these commands belong."""

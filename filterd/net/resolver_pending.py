@@ -3,7 +3,7 @@
 Promise: a question knows each place where an answer to it may still arrive, and leaves all of them when it is answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from os import urandom
 from struct import unpack
 from typing import Protocol
@@ -36,7 +36,14 @@ class Inquiry:
 
 
 class Place(Protocol):
-    """A socket on which an answer may arrive."""
+    """A socket on which an answer may arrive: `server` is at its other end, called `peer`; `stream` tells TCP from UDP."""
+
+    @property
+    def server(self) -> Address: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def stream(self) -> bool: ...
 
     def forget(self, query_id: int) -> None:
         """Nobody waits for this any more."""
@@ -54,10 +61,11 @@ class Pending:
         self.inquiries: list[tuple[Inquiry, int]] = []
         """Who waits, and which of its answers this is."""
         self.places: list[tuple[Place, int]] = []
+        """Where answers may arrive, the latest try last."""
         self.tried: list[Address] = []
         """The servers asked in this round."""
         self.peer = ""
-        """The last of them."""
+        """Who was asked last, or has answered."""
         self.repeats = 0
         self.best: Reply | None = None
         """What is answered if nothing better comes."""
@@ -76,11 +84,11 @@ class Pending:
 class Receiver(Protocol):
     """Whom the sockets tell. Called in the hub, or by `send`."""
 
-    def arrived(self, pending: Pending, query_id: int, data: bytes, server: Address, *, stream: bool) -> None:
+    def arrived(self, pending: Pending, query_id: int, data: bytes, place: Place) -> None:
         """A message with the id of this question."""
 
-    def lost(self, waiting: Sequence[Pending], server: Address, *, stream: bool) -> None:
-        """The server refused, closed or cannot be reached: these are not going to be answered from there."""
+    def lost(self, waiting: Mapping[int, Pending], place: Place) -> None:
+        """The server refused, closed or cannot be reached: these, by their ids, will not be answered from there."""
 
 
 class Numbers:

@@ -24,6 +24,7 @@ class ResolverSettings:
 
     A question is asked `retransmits` + 1 times at most, each try is given `timeout` seconds. `max_requests` is how many one
     message may ask, `cache` about how many answers are kept (0: none). Of two fake records for one question the last counts.
+    `prefer_tcp` tells whether questions go by TCP first; None means: to servers on this machine.
     """
 
     nameservers: tuple[tuple[str, int], ...] = ()
@@ -32,3 +33,4 @@ class ResolverSettings:
     max_requests: int = 64
     cache: int = 10_000
     fake_records: tuple[FakeRecord, ...] = ()
+    prefer_tcp: bool | None = None

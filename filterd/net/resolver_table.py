@@ -2,7 +2,7 @@
 
 Promises:
 
-* An answer is kept no longer than its time to live and MAX_AGE, and never a failure of a server.
+* An answer is kept no longer than its time to live and MAX_AGE, and never a failure of a server or a part of an answer.
 * Memory is bounded: the young half, when it is full, becomes the old one, whose rest is forgotten. What is used stays.
 """
 
@@ -65,7 +65,7 @@ class Table:
     def answered(self, pending: Pending, reply: Reply, now: float) -> None:
         """Keep the reply instead of its question, or neither."""
         question = pending.question
-        if reply.ttl and self._keeps:
+        if reply.ttl and self._keeps and not reply.truncated:
             self.put(question, Kept(reply, now, now + min(reply.ttl, MAX_AGE), pending.peer))
         elif self._young.get(question) is pending:
             del self._young[question]

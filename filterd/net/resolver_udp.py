@@ -14,7 +14,7 @@ from typing import Any
 from gevent import get_hub
 
 from filterd.net.resolver_pending import Numbers, Pending, Receiver
-from filterd.net.stream import Socket
+from filterd.net.stream import Socket, peer_name
 from filterd.proto.dns import render_query
 
 __all__ = ["LIFE", "SOCKETS", "UdpSockets"]
@@ -31,7 +31,7 @@ MOST = 4096
 _SIZE = 4096  # 1232 are announced
 _BURST = 64  # replies read in one go, before others have their turn
 _READ = 1
-_NOT_SENT = (EAGAIN, EWOULDBLOCK, EINTR, ENOBUFS)
+_NOT_NOW = (EAGAIN, EWOULDBLOCK, EINTR, ENOBUFS)
 
 
 class UdpSockets:
@@ -39,6 +39,7 @@ class UdpSockets:
 
     def __init__(self, server: tuple[str, int], receiver: Receiver, numbers: Numbers) -> None:
         self.server = server
+        self.peer = peer_name(server)
         self.receiver = receiver
         self._numbers = numbers
         self._current: list[_UdpSocket | None] = [None] * SOCKETS
@@ -71,7 +72,7 @@ class UdpSockets:
         try:
             one.sock.send(render_query(query_id, pending.question, edns=pending.edns))
         except OSError as error:
-            if error.errno not in _NOT_SENT:
+            if error.errno not in _NOT_NOW:
                 del waiting[query_id]
                 pending.places.pop()
                 self.broken(one)
@@ -80,10 +81,9 @@ class UdpSockets:
 
     def broken(self, one: "_UdpSocket") -> None:
         """The server cannot be reached from this socket: nothing that left by it will be answered."""
-        waiting = list(one.waiting.values())
-        one.waiting.clear()
+        waiting, one.waiting = one.waiting, {}
         self.drop(one)
-        self.receiver.lost(waiting, self.server, stream=False)
+        self.receiver.lost(waiting, one)
 
     def drop(self, one: "_UdpSocket") -> None:
         """Close one socket."""
@@ -99,11 +99,15 @@ class UdpSockets:
 
 
 class _UdpSocket:
-    __slots__ = ("_owner", "_reader", "_retired", "sent", "sock", "waiting")
+    __slots__ = ("_owner", "_reader", "_retired", "peer", "sent", "server", "sock", "waiting")
+
+    stream = False
 
     def __init__(self, owner: UdpSockets) -> None:
         self._owner = owner
         self._retired = False
+        self.server = owner.server
+        self.peer = owner.peer
         self.sent = 0
         self.waiting: dict[int, Pending] = {}
         self.sock = Socket(AF_INET6 if ":" in owner.server[0] else AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -116,19 +120,18 @@ class _UdpSocket:
         self._reader.start(self._readable)
 
     def _readable(self) -> None:
-        receive = self.sock.recv
-        waiting = self.waiting
+        sock = self.sock
         arrived = self._owner.receiver.arrived
-        server = self._owner.server
         try:
             for _ in range(_BURST):
-                data = receive(_SIZE)
+                data = sock.recv(_SIZE)
                 query_id = int.from_bytes(data[:2], "big")
-                pending = waiting.get(query_id)
+                pending = self.waiting.get(query_id)
                 if pending is not None:
-                    arrived(pending, query_id, data, server, stream=False)
+                    arrived(pending, query_id, data, self)
         except OSError as error:
-            if error.errno not in _NOT_SENT:
+            # A socket that is retired closes with its last answer.
+            if error.errno not in _NOT_NOW and sock.fileno() >= 0:
                 self._owner.broken(self)
 
     def forget(self, query_id: int) -> None:

@@ -10,16 +10,13 @@ Promises:
 
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from filterd.net.counters import Counters
+from filterd.net.resolver import Resolver
 from filterd.net.stream import Address, Buffer, Stream, failed, peer_name
 from filterd.net.tls import TlsSettings, TlsStream
 from filterd.net.upstream import Upstreams
-from filterd.outcome import RequestFailed
-
-if TYPE_CHECKING:
-    from filterd.net.resolver import Resolver
+from filterd.outcome import Failure, RequestFailed
 
 __all__ = ["TERMINATED", "Conversation", "TcpClient"]
 
@@ -33,7 +30,7 @@ ATTEMPT = 2.0
 class TcpClient:
     """Opens conversations. `stats` counts them."""
 
-    def __init__(self, *, resolver: "Resolver") -> None:
+    def __init__(self, *, resolver: Resolver) -> None:
         self.resolver = resolver
         self.stats = Counters()
 
@@ -52,13 +49,18 @@ class TcpClient:
         `source` is the local address to come from. `upstream` chooses another server, and learns whether it did well; `host`
         is then only the name its certificate must bear. Failures: `dns`, `connect`, `tls`, `timeout`.
         """
+        began = monotonic()
         report = _Report(self.stats, upstream)
         dialled = (host, port) if report.server is None else _host_and_port(report.server)
         try:
-            conversation = Conversation(self._dial(*dialled, until, source), host, report)
+            stream = self._dial(*dialled, until, source)
         except BaseException as error:
             report.failed(error)
+            if isinstance(error, RequestFailed):
+                error.failure.elapsed = monotonic() - began
             raise
+        stream.began = began
+        conversation = Conversation(stream, host, report)
         try:
             if tls is not None:
                 conversation.start_tls(tls, until=until)
@@ -83,12 +85,11 @@ class TcpClient:
         return Stream.connect((addresses[-1], port), until=until, peer=peer, source=source)
 
     def _resolve(self, host: str, peer: str, until: float | None) -> list[str]:
-        began = monotonic()
         try:
             return self.resolver.addresses(host, until=until)
         except RequestFailed as error:
             text = f"unable to resolve host: {host}: {error.failure}"
-            raise failed(text, error.failure.kind, peer=peer, phase="dns", since=began) from None
+            raise RequestFailed(Failure(text, kind=error.failure.kind, peer=peer, phase="dns")) from None
 
     def close(self) -> None:
         """Nothing is kept between conversations, so there is nothing to close."""

@@ -11,16 +11,13 @@ Promises:
 import _socket
 from socket import AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from gevent import get_hub
 
 from filterd.net.counters import Counters
+from filterd.net.resolver import Resolver
 from filterd.net.stream import failed, peer_name, wait
 from filterd.outcome import Kind, RequestFailed
-
-if TYPE_CHECKING:
-    from filterd.net.resolver import Resolver
 
 __all__ = ["UdpClient"]
 
@@ -31,7 +28,7 @@ MAX_SIZE = 65535
 class UdpClient:
     """Sends datagrams. `stats` counts them; one that asks for no answer is answered when it is sent."""
 
-    def __init__(self, *, resolver: "Resolver") -> None:
+    def __init__(self, *, resolver: Resolver) -> None:
         self.resolver = resolver
         self.stats = Counters()
 

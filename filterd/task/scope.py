@@ -11,6 +11,8 @@ Promises:
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
+from logging import getLogger
+from math import inf
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -33,6 +35,8 @@ __all__ = [
     "with_budget",
 ]
 
+log = getLogger("filterd.task")
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -43,13 +47,19 @@ loading_modules: ContextVar[Mapping[str, Mapping[str, Any]] | None] = ContextVar
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What every scope of one worker shares. `modules` holds the `[modules.NAME]` tables, `task_timeout` is in seconds."""
+    """What every scope of one worker shares. `modules` holds the `[modules.NAME]` tables.
+
+    `task_timeout` is the budget of a message, `burst_timeout` how long a rule may hold the loop, both in seconds. `resolver_of`
+    makes the object that `task.get_resolver()` gives; it comes from outside, for the calls of rules are a layer above this one.
+    """
 
     network: Network
     crew: Crew
     scoring: Scoring
     modules: Mapping[str, Mapping[str, Any]]
     task_timeout: float = 8.0
+    burst_timeout: float = inf
+    resolver_of: Callable[["Scope"], Any] | None = None
 
 
 class Closable(Protocol):
@@ -150,10 +160,14 @@ class Scope:
         self.deadline = Deadline(budget)
         self.jobs = Jobs(environment.crew, self)
         self._open: dict[int, Closable] | None = None
+        self._is_closed = False
         self.dns_requests = 0
 
     def adopt(self, resource: Closable) -> None:
-        """Close this with the scope."""
+        """Close this with the scope; at once if that is over, as for a rule that could not be stopped."""
+        if self._is_closed:
+            resource.close()
+            return
         if self._open is None:
             self._open = {}
         self._open[id(resource)] = resource
@@ -164,11 +178,15 @@ class Scope:
             self._open.pop(id(resource), None)
 
     def close(self) -> None:
-        """Close every connection that is still open."""
+        """Close every connection that is still open, and whatever is opened from now on."""
+        self._is_closed = True
         resources, self._open = self._open, None
         if resources:
             for resource in resources.values():
-                resource.close()
+                try:
+                    resource.close()
+                except Exception:  # noqa: BLE001 - one that cannot be closed keeps the others from it no more than the message
+                    log.exception("%s: a connection could not be closed", self.title)
 
     def job_failed(self, job: Any, error: BaseException) -> None:
         """A job ended with an exception nobody else takes."""
@@ -194,8 +212,10 @@ class Scope:
     def map(self, function: Callable[[Item], T], items: Iterable[Item], limit: int | None = None) -> list[T]:
         """`function` of every item, at most `limit` at once (None: all), results in the order of the items.
 
-        The first exception is raised once all have ended.
+        An exception is raised once all have ended. Raises ValueError for a limit below 1.
         """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit {limit!r} would let nothing run")
         waiting = list(items)
         width = len(waiting) if limit is None else min(limit, len(waiting))
         results: list[Any] = [None] * len(waiting)
@@ -208,6 +228,8 @@ class Scope:
         children = [self.start(work) for _ in range(width)]
         for child in children:
             child.watched = True
+        for child in children:
+            child.done.wait(phase="child")
         for child in children:
             child.get()
         return results

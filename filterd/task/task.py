@@ -1,6 +1,7 @@
 """A message on its way through the rules, as a rule sees it: what came with it, what it holds, what was found on it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from itertools import count
 from logging import Logger, LoggerAdapter, getLogger
 from os import urandom
@@ -97,6 +98,13 @@ class Task(Scope):
         """Any header the client sent with the request, case-insensitive; None when absent."""
         return self.envelope.get(name)
 
+    def get_resolver(self) -> Any:
+        """Rspamd's older form of DNS: an object with `resolve_a(name=…, callback=…)` and its like, and `resolve(type, …)`."""
+        make = self.environment.resolver_of
+        if make is None:
+            raise RuntimeError("this task has no resolver: it was made outside of filterd")
+        return make(self)
+
     # -- results
 
     def insert_result(self, symbol: str, weight: float = 1.0, *options: object) -> None:
@@ -148,7 +156,7 @@ class Task(Scope):
         module: str | None = None,
         score: float | None = None,
         priority: int = 1,
-        least: bool = False,
+        least: bool = False,  # noqa: FBT001, FBT002 - Rspamd's arguments, in Rspamd's order
     ) -> None:
         """Decide before the score does. `least=True` makes the action a floor. The remaining ordinary rules are skipped."""
         self.results.decide(PreResult(action_name(action), message, module, score, priority, least))
@@ -163,11 +171,14 @@ class Task(Scope):
                 for name, entry in value.items():
                     if key == "add_headers" and name in have:
                         first = have[name] if isinstance(have[name], list) else [have[name]]
-                        have[name] = first + (entry if isinstance(entry, list) else [entry])
+                        have[name] = [*first, *(entry if isinstance(entry, list) else [entry])]
                     else:
                         have[name] = entry
+            elif isinstance(have, list) and isinstance(value, list):
+                have += [entry for entry in value if entry not in have]
             else:
-                self.milter_reply[key] = dict(value) if isinstance(value, Mapping) else value
+                # A copy: what is merged into it must not change the caller's.
+                self.milter_reply[key] = copy(value)
 
     def add_header(self, name: str, value: str, order: int = -1) -> None:
         """Ask the MTA to add a header; order 0 is the top, -1 the end."""

@@ -261,7 +261,7 @@ def test_one_budget_for_all_or_one_for_each(run: Any, told: Told) -> None:
         run(rule(timeout=0.1))
         assert told.calls[-1] == ("read", "IO timeout", None)
         told.calls.clear()
-        run(rule(timeout=0.01, read_timeout=0.1, connect_timeout=5.0))
+        run(rule(timeout=0.01, read_timeout=0.5, connect_timeout=5.0))
     assert told.calls == [("read", None, byte.encode()) for byte in "abcdef"]
 
 

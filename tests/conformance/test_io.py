@@ -118,6 +118,25 @@ def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield daemon
 
 
+def speak_http(sock: Any, address: Any) -> None:
+    """HTTP in its simplest form: each reply in one piece, the connection kept unless the client closes it."""
+    received = b""
+    while piece := sock.recv(65536):
+        received += piece
+        while b"\r\n\r\n" in received:
+            head, _, received = received.partition(b"\r\n\r\n")
+            text = b"hello post" if head.startswith(b"POST") else b"hello world"
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[int]:
+    server = StreamServer(("127.0.0.1", 0), speak_http)
+    server.start()
+    yield server.server_port
+    server.stop(timeout=0)
+
+
 @pytest.fixture(scope="module")
 def silent() -> Iterator[int]:
     """Accepts, and never says a word."""
@@ -127,27 +146,27 @@ def silent() -> Iterator[int]:
     server.stop(timeout=0)
 
 
-def test_230_tcp_a_conversation_by_callbacks(tcp: Daemon, web: int) -> None:
-    symbols = found(tcp, "SIMPLE_TCP_ASYNC_TEST", Port=web)
+def test_230_tcp_a_conversation_by_callbacks(tcp: Daemon, plain: int) -> None:
+    symbols = found(tcp, "SIMPLE_TCP_ASYNC_TEST", Port=plain)
     assert set(symbols) == {"HTTP_ASYNC_RESPONSE", "HTTP_ASYNC_RESPONSE_2"}
     assert symbols["HTTP_ASYNC_RESPONSE"][0].endswith("hello world")
     assert symbols["HTTP_ASYNC_RESPONSE_2"][0].endswith("hello post")
 
 
-def test_230_tcp_the_same_conversation_straight(tcp: Daemon, web: int) -> None:
-    symbols = found(tcp, "SIMPLE_TCP_TEST", Port=web)
+def test_230_tcp_the_same_conversation_straight(tcp: Daemon, plain: int) -> None:
+    symbols = found(tcp, "SIMPLE_TCP_TEST", Port=plain)
     assert set(symbols) == {"HTTP_SYNC_RESPONSE", "HTTP_SYNC_RESPONSE_2"}
     assert symbols["HTTP_SYNC_RESPONSE"][0].endswith("hello world")
     assert symbols["HTTP_SYNC_RESPONSE_2"][0].endswith("hello post")
 
 
 @pytest.mark.parametrize(("method", "text"), [("get", "hello world"), ("post", "hello post")])
-def test_230_tcp_http_spoken_by_hand(tcp: Daemon, web: int, method: str, text: str) -> None:
-    assert found(tcp, "HTTP_TCP_TEST", Url="/request", Method=method, Port=web) == {f"HTTP_SYNC_CONTENT_{method}": [text]}
+def test_230_tcp_http_spoken_by_hand(tcp: Daemon, plain: int, method: str, text: str) -> None:
+    assert found(tcp, "HTTP_TCP_TEST", Url="/request", Method=method, Port=plain) == {f"HTTP_SYNC_CONTENT_{method}": [text]}
 
 
-def test_230_tcp_timeouts_by_phase(tcp: Daemon, web: int) -> None:
-    assert set(found(tcp, "PHASED_TIMEOUT_TEST", Port=web)) == {"PHASED_TCP_OK"}
+def test_230_tcp_timeouts_by_phase(tcp: Daemon, plain: int) -> None:
+    assert set(found(tcp, "PHASED_TIMEOUT_TEST", Port=plain)) == {"PHASED_TCP_OK"}
 
 
 def test_230_tcp_on_error_hears_of_the_connection_and_callback_does_not(tcp: Daemon) -> None:

@@ -74,6 +74,17 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{daemon.port}: Address already in use" in done.stderr
 
 
+def test_every_address_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    with running_daemon(tmp_path / "first", {"slow": SLOW}) as daemon:
+        toml = f'[listen.more]\nprotocol = "http"\nbind = ["127.0.0.2:{daemon.port}", "unix:/nowhere/there.sock"]\n'
+        done = run(tmp_path / "second", {"slow": SLOW}, toml, port=daemon.port)
+    assert done.returncode == 2
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines() if line.startswith("cannot listen")] == [
+        f"cannot listen on 127.0.0.1:{daemon.port}",
+        "cannot listen on unix:/nowhere/there.sock",
+    ]
+
+
 def test_every_broken_rule_file_is_told_at_once_and_nothing_is_opened(tmp_path: Path) -> None:
     port = free_port()
     broken = {"a": "from filterd import rule\nrule(\n", "b": "import nothing_like_it\n", "c": "raise ValueError('in c')\n"}

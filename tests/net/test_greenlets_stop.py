@@ -119,7 +119,7 @@ def test_each_stopped_job_gets_an_exception_of_its_own(batch: Work) -> None:
 
 
 def test_a_finally_that_waits_is_given_time(batch: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greenlets, "GRACE", 0.05)
+    monkeypatch.setattr(greenlets, "GRACE", 5.0)
     steps: list[str] = []
 
     def job() -> None:

@@ -41,7 +41,7 @@ def test_modules_with_equal_settings_share_connections_others_do_not(redis_serve
     assert client.target("a") is client.target("b")
     assert client.target("nobody") is client.target("else")
     ask(client, "SET key one", module="a")
-    assert [ask(client, "GET key", module=module) for module in ("a", "b", "c", "nobody")] == [b"one", b"one", None, None]
+    assert [ask(client, "GET key", module=module) for module in ("a", "b", "c", "nobody")] == ["one", "one", None, None]
     assert len(client.servers) == 3
     client.close()
 
@@ -58,14 +58,27 @@ def test_a_module_may_have_none() -> None:
 def test_one_list_serves_for_all(redis_server: RedisServer, name: str) -> None:
     servers: Any = {name: ((LOOPBACK, redis_server.port),)}
     client = RedisClient(RedisSettings(**servers))
-    assert ask(client, "SET key 1", is_write=True) == b"OK"
-    assert ask(client, "GET key") == b"1"
+    assert ask(client, "SET key 1", is_write=True) == "OK"
+    assert ask(client, "GET key") == "1"
     client.close()
 
 
 def test_bad_tls_files_are_found_when_the_client_is_made() -> None:
     with pytest.raises(FileNotFoundError):
         RedisClient(None, {"test": RedisSettings(servers=(("127.0.0.1", 1),), tls=TlsSettings(ca_path="/nowhere.pem"))})
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (RedisSettings(), "needs a server"),
+        (RedisSettings(cluster=True, sentinels=(("127.0.0.1", 1),)), "needs servers, to ask for its nodes"),
+        (RedisSettings(cluster=True, servers=(("127.0.0.1", 1),), db=2), "no database but 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: RedisSettings, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        RedisClient(settings)
 
 
 def test_passwords_are_not_shown() -> None:
@@ -89,11 +102,11 @@ def test_every_call_is_counted_once(client: RedisClient) -> None:
 
 
 def test_close_closes_and_the_next_call_opens(client: RedisClient, redis_server: RedisServer) -> None:
-    assert ask(client, "PING") == b"PONG"
+    assert ask(client, "PING") == "PONG"
     client.close()
     gevent.sleep(0.05)
     assert not client.servers[0].line.is_open
-    assert ask(client, "PING") == b"PONG"
+    assert ask(client, "PING") == "PONG"
 
 
 # -- under load
@@ -117,7 +130,7 @@ def test_a_server_killed_and_started_again_under_load_mixes_nothing_up(hub_free:
                     failures.append(error.failure)
                     gevent.sleep(0.01)
                     continue
-                if echoed != f"{number}.{turn}".encode():
+                if echoed != f"{number}.{turn}":
                     wrong.append((number, turn, echoed))
                 answered[number] += 1
 

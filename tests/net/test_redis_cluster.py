@@ -10,7 +10,7 @@ import pytest
 from filterd.net import redis_cluster as module
 from filterd.net.redis import RedisClient, RedisSettings
 from filterd.net.redis_cluster import slot_of
-from filterd.net.redis_commands import Command, plain
+from filterd.net.redis_commands import Command
 from filterd.net.stream import Address
 from filterd.outcome import Failure, RequestFailed
 from tests.support.peers import LOOPBACK, dead_port
@@ -40,7 +40,7 @@ def client_of(*seeds: Address, timeout: float = 1.0) -> RedisClient:
 
 def ask(client: RedisClient, *lines: str, key: str | None = None) -> list[Any]:
     commands = [Command(line.split()) for line in lines]
-    return [plain(reply) for reply in client.target("test").execute(commands, key=key, is_write=True, until=monotonic() + 5)]
+    return client.target("test").execute(commands, key=key, is_write=True, until=monotonic() + 5)
 
 
 def owner(nodes: Nodes, key: str) -> RestartedRedis:
@@ -108,7 +108,7 @@ def test_one_that_waits_is_beside_the_line(client: RedisClient) -> None:
 
 def test_a_private_connection_is_to_the_node_of_the_key(client: RedisClient) -> None:
     private = client.target("test").private([Command(["WATCH", "k1"])], key=None, is_write=True, until=None)
-    assert private.execute([Command(["WATCH", "k1"]), Command(["GET", "k1"])], until=monotonic() + 2) == [b"OK", None]
+    assert private.execute([Command(["WATCH", "k1"]), Command(["GET", "k1"])], until=monotonic() + 2) == ["OK", None]
     private.close()
 
 

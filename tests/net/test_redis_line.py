@@ -1,5 +1,6 @@
 """The shared line: order, leaving, closing, stalling, and being found again."""
 
+import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -223,6 +224,57 @@ def test_a_connection_that_does_not_come_about_has_an_end() -> None:
         line = line_to(address, connect_timeout=0.1)
         failure = failure_of(send(line, "PING"))
     assert (failure.kind, failure.phase) == ("timeout", "connect")
+
+
+def test_a_server_that_never_serves_fails_all_who_wait() -> None:
+    def talk(connection: Any) -> None:
+        connection.recv(65536)
+
+    with serving(talk) as peer:
+        line = line_to((LOOPBACK, peer.port))
+        first = send(line, "GET key")
+        gevent.sleep(0)
+        failures = [failure_of(first)]
+        for _ in range(3):
+            failures += [failure_of(call) for call in (send(line, "GET key"), send(line, "GET key"))]
+        assert peer.accepted == 4, "one attempt each, not one after the other for ever"
+    assert {failure.kind for failure in failures} == {"closed"}
+    assert line.queued == 0
+
+
+def test_a_server_without_room_is_heard() -> None:
+    told = b"-ERR max number of clients reached\r\n"
+    with serving(lambda connection: connection.sendall(told)) as peer:
+        line = line_to((LOOPBACK, peer.port))
+        line.send(b"", 0)  # brings about the connection, and asks nothing
+        gevent.sleep(0.05)
+        line = line_to((LOOPBACK, peer.port))
+        try:
+            heard = str(ask(line, "GET key"))
+        except RequestFailed as error:
+            heard = error.failure
+    assert heard == told.decode().strip()[1:]
+
+
+def test_nobody_connects_for_those_who_have_left(redis_server: RedisServer) -> None:
+    opened: list[Wire] = []
+
+    def open_wire(until: float) -> Wire:
+        gevent.sleep(0.05)
+        opened.append(dial((LOOPBACK, redis_server.port), Login(), resolver=None, until=until))
+        return opened[-1]
+
+    line = Line(open_wire, "redis.test:6379")
+    assert ask(line, "PING") == b"PONG"
+    call = send(line, "GET key")
+    # The end of the connection is noticed before the call is sent, and the caller leaves before there is another.
+    assert opened[0].stream.sock is not None
+    opened[0].stream.sock.shutdown(2)
+    failure = failure_of(call, seconds=0.01)
+    gevent.sleep(0.1)
+    assert (failure.kind, len(opened)) == ("timeout", 2)
+    assert not line.queued
+    line.close()
 
 
 def test_a_bug_below_is_not_a_line_that_hangs(capsys: pytest.CaptureFixture[str]) -> None:

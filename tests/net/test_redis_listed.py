@@ -27,7 +27,7 @@ def listed() -> Iterator[Make]:
     servers = []
 
     def server(address: Address, login: Login) -> Server:
-        servers.append(Server(address, login, resolver=None, connect_timeout=1.0))
+        servers.append(Server(address, login, resolver=None))
         return servers[-1]
 
     yield lambda reading, writing: Listed(RedisSettings(), server, reading=reading, writing=writing)
@@ -51,7 +51,7 @@ def two(redis_server: RedisServer, other: RestartedRedis) -> list[At]:
 
 
 def port_of(target: Listed, **more: Any) -> int:
-    text = ask(target, "INFO server", **more).decode()
+    text = ask(target, "INFO server", **more)
     return int(text.partition("tcp_port:")[2].split()[0])
 
 
@@ -103,7 +103,7 @@ def test_a_read_is_repeated_when_the_connection_was_closed_a_write_is_not(listed
             heard.clear()
             target = listed([(LOOPBACK, peer.port)], [(LOOPBACK, peer.port)])
             if count == 2:
-                assert ask(target, line) == b"again"
+                assert ask(target, line) == "again"
             else:
                 with pytest.raises(RequestFailed, match="unknown"):
                     ask(target, line)
@@ -115,7 +115,7 @@ def test_a_private_connection_is_to_the_server_of_its_kind(listed: Make, two: li
     for is_write, port in ((False, two[0][1]), (True, two[1][1])):
         private = target.private([], key=None, is_write=is_write, until=monotonic() + 5)
         (info,) = private.execute([Command(["INFO", "server"])], until=monotonic() + 5)
-        assert f"tcp_port:{port}".encode() in info
+        assert f"tcp_port:{port}" in info
         private.close()
     with dead_port() as port, pytest.raises(RequestFailed, match="Connection refused"):
         listed([(LOOPBACK, port)], two).private([], key=None, is_write=False, until=monotonic() + 5)

@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from filterd.net.redis import RedisClient, RedisSettings
-from filterd.net.redis_commands import Command, plain
+from filterd.net.redis_commands import Command
 from filterd.net.stream import Address
 from filterd.outcome import Failure, RequestFailed
 from tests.support.peers import LOOPBACK, dead_port, serving
@@ -34,7 +34,7 @@ def client_of() -> Iterator[Callable[..., RedisClient]]:
 
 def ask(client: RedisClient, line: str, *, is_write: bool = False) -> Any:
     replies = client.target("test").execute([Command(line.split())], key=None, is_write=is_write, until=monotonic() + 2)
-    return plain(replies[0])
+    return replies[0]
 
 
 def failure_of(client: RedisClient, line: str = "PING") -> Failure:
@@ -152,7 +152,7 @@ def test_a_private_connection_is_to_the_master(client_of: Callable[..., RedisCli
     with redis_process() as master, saying({"MASTERS": [entry("main", master.port)]}) as sentinel:
         target = client_of(sentinel.address).target("test")
         private = target.private([], key=None, is_write=True, until=monotonic() + 2)
-        assert private.execute([Command(["SELECT", 3])], until=monotonic() + 2) == [b"OK"]
+        assert private.execute([Command(["SELECT", 3])], until=monotonic() + 2) == ["OK"]
         private.close()
         master.stop()
         with pytest.raises(RequestFailed, match="Connection refused"):

@@ -123,10 +123,10 @@ def test_the_log_has_a_traceback_that_begins_in_the_rule_and_a_line_for_each_mes
     daemon.scan(MAIL, Queue_Id="RAISES")
     daemon.scan(MAIL, Queue_Id="afterwards")
     lines = [json.loads(line) for line in daemon.process.output().splitlines() if line.startswith("{")]
-    failed = next(line for line in lines if line["logger"] == "filterd.rule" and "Traceback" in line["text"])
+    failed = next(line for line in lines if line["logger"] == "filterd.rule" and "traceback" in line)
     assert failed["rule"] == "RAISES"
     assert failed["queue_id"] == "RAISES"
-    first_frame = failed["text"].split("Traceback (most recent call last):\n")[1].splitlines()[0]
+    first_frame = failed["traceback"].splitlines()[1]
     assert "rules/bad.py" in first_frame
     story = next(line for line in reversed(lines) if line["logger"] == "filterd.message")
     assert (story["queue_id"], story["action"], story["symbols"], story["level"]) == (

@@ -25,7 +25,7 @@ def simple_async(task: Task) -> None:
     def second(err: Any, data: bytes, conn: Any) -> None:
         task.insert_result("HTTP_ASYNC_RESPONSE_2", 1.0, err or data.decode())
 
-    tcp.request("127.0.0.1", port_of(task), callback=first, data=[GET], read=True, partial=True)
+    tcp.request("127.0.0.1", port_of(task), callback=first, data=[GET], read=True)
 
 
 @rule("SIMPLE_TCP_TEST", score=1.0, flags="coro")
@@ -66,7 +66,14 @@ def phased(task: Task) -> None:
             task.insert_result("PHASED_TCP_OK", 1.0)
 
     tcp.request(
-        "127.0.0.1", port_of(task), callback=done, data=[GET], partial=True, connect_timeout=1.0, write_timeout=1.0, read_timeout=2.0
+        "127.0.0.1",
+        port_of(task),
+        callback=done,
+        data=[GET],
+        partial=True,
+        connect_timeout=1.0,
+        write_timeout=1.0,
+        read_timeout=2.0,
     )
 
 

@@ -1,0 +1,197 @@
+"""DNS for rules: one question, many at once, and the older form with a resolver object. `dns` in rule files.
+
+Promises:
+
+* `(True, records)` or `(False, Failure)`; the texts of failures are those rules compare with, as they are.
+* A message asks `[dns] max_requests` questions at most, those with `forced=True` not counted: who has a name looked up for
+  every word of a mail would be a burden to others. Hooks are not messages and have no such limit.
+* A name that cannot be one is a failure, because names come from mail; an unknown type is a ValueError.
+"""
+
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, overload
+
+from filterd.api._callback import later, scope_of
+from filterd.net.resolver import Resolver as NetResolver
+from filterd.outcome import Failure, OkFirst
+from filterd.proto.dns import (
+    TYPES,
+    CaaRecord,
+    MxRecord,
+    Records,
+    SoaRecord,
+    SrvRecord,
+    TlsaRecord,
+    encode_question,
+    list_name,
+    reverse_name,
+)
+from filterd.task import Scope, Task
+
+__all__ = [
+    "CaaRecord",
+    "MxRecord",
+    "Records",
+    "Resolver",
+    "SoaRecord",
+    "SrvRecord",
+    "TlsaRecord",
+    "many",
+    "request",
+    "reverse",
+    "statistics",
+]
+
+
+@overload
+def request(
+    name: str,
+    type: str = "a",
+    *,
+    task: Scope | None = None,
+    callback: None = None,
+    timeout: float | None = None,
+    forced: bool = False,
+) -> OkFirst[Records]: ...
+
+
+@overload
+def request(
+    name: str,
+    type: str = "a",
+    *,
+    task: Scope | None = None,
+    callback: Callable[..., Any],
+    timeout: float | None = None,
+    forced: bool = False,
+) -> bool: ...
+
+
+def request(
+    name: str,
+    type: str = "a",
+    *,
+    task: Scope | None = None,
+    callback: Callable[..., Any] | None = None,
+    timeout: float | None = None,
+    forced: bool = False,
+) -> OkFirst[Records] | bool:
+    """The records of a name: `is_ok, records`; with `ptr` the name is an IP address.
+
+    Types: a aaaa ptr txt spf mx ns soa cname srv tlsa caa any. `timeout` in seconds ends the waiting earlier than the
+    resolver would (`[dns] timeout` × (`retransmits` + 1)). With `callback` True at once, False where it could not be started,
+    and later `callback(resolver, name, results_or_None, err_or_None)`.
+    """
+    scope = scope_of(task, "dns.request")
+    if callback is None:
+        return many([(name, type)], task=scope, timeout=timeout, forced=forced)[0]
+    if _cannot_be(name, type) or not _allowed(scope, 1, forced=forced):
+        return False
+
+    def work() -> tuple[Any, ...]:
+        is_ok, value = many([(name, type)], task=scope, timeout=timeout, forced=True)[0]
+        return (Resolver(scope), name, value, None) if is_ok else (Resolver(scope), name, None, value)
+
+    return later(scope, callback, work)
+
+
+def many(
+    questions: Iterable[tuple[str, str]], *, task: Scope | None = None, timeout: float | None = None, forced: bool = False
+) -> list[OkFirst[Records]]:
+    """The outcomes of all questions `(name, type)` in their order; they are asked at once and waited for once."""
+    scope = scope_of(task, "dns.many")
+    resolver: NetResolver = scope.network.resolver
+    asked = list(questions)
+    allowed = _allowed(scope, len(asked), forced=forced)
+    found = resolver.ask(asked[:allowed], until=_until(scope, timeout))
+    outcomes: list[OkFirst[Records]] = [OkFirst(not isinstance(one, Failure), one) for one in found]
+    if allowed < len(asked):
+        text = f"too many DNS queries: {resolver.settings.max_requests} are allowed for one message"
+        outcomes += [OkFirst(False, Failure(text, kind="limit", phase="dns")) for _ in asked[allowed:]]
+    return outcomes
+
+
+def reverse(ip: str, zone: str) -> str:
+    """The name under which a DNS list tells of an address: `192.0.2.1` in `zen.example` → `1.2.0.192.zen.example`.
+
+    Raises ValueError for what is no IP address.
+    """
+    return list_name(ip, zone)
+
+
+def statistics(*, task: Scope | None = None) -> dict[str, int]:
+    """What this worker's resolver has done so far: requests = replies + errors + timeouts + in_flight.
+
+    Each question of a rule is a request, also where the answer was known; "there is none" is a reply.
+    """
+    resolver: NetResolver = scope_of(task, "dns.statistics").network.resolver
+    return resolver.stats.as_dict()
+
+
+class Resolver:
+    """What `task.get_resolver()` gives: the older form of `request`. Without `callback` it waits and gives `is_ok, records`."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def resolve(
+        self,
+        type: str,
+        *,
+        name: str,
+        task: Scope | None = None,
+        callback: Callable[..., Any] | None = None,
+        timeout: float | None = None,
+        forced: bool = False,
+    ) -> Any:
+        """Ask for records of any type, as `request` does."""
+        scope = self._scope if task is None else task
+        if callback is None:
+            return request(name, type, task=scope, timeout=timeout, forced=forced)
+        return request(name, type, task=scope, callback=callback, timeout=timeout, forced=forced)
+
+    def resolve_a(self, *, name: str, **options: Any) -> Any:
+        return self.resolve("a", name=name, **options)
+
+    def resolve_ptr(self, *, name: str, **options: Any) -> Any:
+        """`name` is an IP address."""
+        return self.resolve("ptr", name=name, **options)
+
+    def resolve_txt(self, *, name: str, **options: Any) -> Any:
+        return self.resolve("txt", name=name, **options)
+
+    def resolve_mx(self, *, name: str, **options: Any) -> Any:
+        return self.resolve("mx", name=name, **options)
+
+    def resolve_ns(self, *, name: str, **options: Any) -> Any:
+        return self.resolve("ns", name=name, **options)
+
+
+def _cannot_be(name: str, type: str) -> bool:
+    """Whether it is no name, or with `ptr` no address. Raises ValueError for an unknown type."""
+    if type.lower() not in TYPES:
+        raise ValueError(f"{type!r} is not a DNS record type; known are {', '.join(TYPES)}")
+    try:
+        encode_question(reverse_name(name) if type.lower() == "ptr" else name, type)
+    except ValueError:
+        return True
+    return False
+
+
+def _allowed(scope: Scope, count: int, *, forced: bool) -> int:
+    """How many of so many questions may be asked; they are counted as asked."""
+    if forced or not isinstance(scope, Task):
+        return count
+    resolver: NetResolver = scope.network.resolver
+    allowed = min(count, max(resolver.settings.max_requests - scope.dns_requests, 0))
+    scope.dns_requests += allowed
+    return allowed
+
+
+def _until(scope: Scope, timeout: float | None) -> float | None:
+    # A budget that the scope ends anyway needs no timer of its own.
+    end = None if timeout is None else monotonic() + timeout
+    return None if end is None or end >= scope.deadline.end else end

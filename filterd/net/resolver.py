@@ -1,0 +1,204 @@
+"""The resolver of one worker: names to records, for rules and for the other clients.
+
+Promises:
+
+* Any number of questions are asked at once and waited for once; the same question, asked by many, is asked of a server once.
+* What is known is not asked: fake records of the configuration first, then what is kept of earlier answers.
+* A failure has the literal text that rules compare with, kind `dns` or `timeout`, phase `dns`, and the server as its peer.
+* Whoever stops waiting takes nothing from the others: the question goes on, and its answer is kept for the next.
+"""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from time import monotonic
+
+from filterd.net.counters import Counters
+from filterd.net.resolver_exchange import CLOSED, Exchange
+from filterd.net.resolver_hosts import HostsFile
+from filterd.net.resolver_pending import Answer, Inquiry, Pending
+from filterd.net.resolver_settings import FakeRecord, ResolverSettings
+from filterd.net.resolver_table import Kept, Table
+from filterd.net.upstream import Upstreams
+from filterd.outcome import Failure, Kind, RequestFailed
+from filterd.proto.dns import NO_NAME, NO_RECORDS, TIMED_OUT, TYPES, Records, Reply, encode_question, reverse_name
+from filterd.proto.dns_fake import fake_reply
+from filterd.proto.dns_files import parse_resolv_conf
+
+__all__ = ["FakeRecord", "Records", "Resolver", "ResolverSettings"]
+
+HOSTS = Path("/etc/hosts")
+RESOLV_CONF = Path("/etc/resolv.conf")
+PORT = 53
+
+_KINDS: dict[str | None, Kind] = {TIMED_OUT: "timeout", CLOSED: "cancelled"}
+
+
+class Resolver:
+    """Asks name servers. Opens nothing before the first question; `stats` counts questions, whoever answered them.
+
+    `hosts` and `resolv_conf` are for tests. Raises ValueError for a name server that is no IP address, and for a fake record
+    that is none.
+    """
+
+    def __init__(
+        self, settings: ResolverSettings | None = None, *, hosts: Path = HOSTS, resolv_conf: Path = RESOLV_CONF
+    ) -> None:
+        self.settings = settings = ResolverSettings() if settings is None else settings
+        self.stats = Counters()
+        self._fakes = dict(map(_fake, settings.fake_records))
+        self._hosts = HostsFile(hosts)
+        self._table = Table(settings.cache)
+        self._exchange = Exchange(
+            _servers(settings, resolv_conf),
+            timeout=settings.timeout,
+            retransmits=settings.retransmits,
+            prefer_tcp=settings.prefer_tcp,
+            answered=self._answered,
+        )
+
+    def lookup(self, name: str, kind: str = "a", *, until: float | None = None) -> Records:
+        """The records of a name, or with `ptr` of an IP address, waiting for them until that moment of time.monotonic().
+
+        Raises RequestFailed, and ValueError for an unknown type.
+        """
+        outcome = self.ask([(name, kind)], until=until)[0]
+        if isinstance(outcome, Failure):
+            raise RequestFailed(outcome)
+        return outcome
+
+    def ask(self, questions: Sequence[tuple[str, str]], *, until: float | None = None) -> list[Records | Failure]:
+        """The outcome of each question (name, type) in their order, all asked at once. Raises ValueError for unknown types."""
+        kinds = [kind if kind in TYPES else _known(kind) for _, kind in questions]
+        began = monotonic()
+        inquiry = Inquiry(len(questions))
+        self.stats.requests += len(questions)
+        peer = ""
+        # This function holds one, so that answers which come at once do not end the waiting before all is asked.
+        inquiry.left = 1
+        for place, (name, _) in enumerate(questions):
+            entry = self._look_up(name, kinds[place], began)
+            if isinstance(entry, Pending):
+                entry.inquiries.append((inquiry, place))
+                inquiry.left += 1
+                if not entry.tried:
+                    self._exchange.ask(entry)
+                peer = entry.peer
+            else:
+                inquiry.answers[place] = entry
+        inquiry.left -= 1
+        if inquiry.left:
+            try:
+                inquiry.event.wait(until=until, phase="dns", peer=peer)
+            except BaseException as error:
+                for answer in inquiry.answers:
+                    if answer is None:
+                        self.stats.failed(error)
+                    else:
+                        self._outcome(answer, began)
+                raise
+        return [self._outcome(answer or (_LATE, 0.0, peer), began) for answer in inquiry.answers]
+
+    def _look_up(self, name: str, kind: str, now: float) -> Answer | Pending:
+        """What is known of it, or the question under way; one that nobody has asked yet has tried no server."""
+        try:
+            question = encode_question(reverse_name(name) if kind == "ptr" else name, kind)
+        except ValueError as problem:
+            return Reply(str(problem), ()), 0.0, ""
+        fake = self._fakes.get(question)
+        if fake is not None:
+            return fake, 0.0, ""
+        entry = self._table.find(question, now)
+        if entry is None:
+            entry = Pending(question, now)
+            self._table.put(question, entry)
+        elif isinstance(entry, Kept):
+            return entry.reply, now - entry.heard, entry.peer
+        return entry
+
+    def addresses(self, host: str, *, until: float | None) -> list[str]:
+        """The IP addresses of a host to connect to: IPv4 if it has any, else IPv6.
+
+        An address is itself (IPv6 also in brackets); then /etc/hosts counts, then the DNS. Raises RequestFailed.
+        """
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        try:
+            ip_address(bare)
+        except ValueError:
+            pass
+        else:
+            return [bare]
+        found = self._hosts.addresses(host)
+        if found:
+            return found
+        four = self.ask([(host, "a")], until=until)[0]
+        if isinstance(four, Records):
+            return four
+        if four != NO_RECORDS:
+            raise RequestFailed(four)
+        return self.lookup(host, "aaaa", until=until)
+
+    def close(self) -> None:
+        """Close every socket and forget every answer. Who waits is told; who asks again opens new ones."""
+        self._exchange.close()
+        self._table.clear()
+
+    def _answered(self, pending: Pending, reply: Reply) -> None:
+        self._table.answered(pending, reply, monotonic())
+        answer = reply, 0.0, pending.peer
+        for inquiry, place in pending.inquiries:
+            inquiry.take(place, answer)
+
+    def _outcome(self, answer: Answer, began: float) -> Records | Failure:
+        """Count it and make it what the caller gets."""
+        reply, age, peer = answer
+        stats = self.stats
+        error = reply.error
+        if error is None:
+            stats.replies += 1
+            return reply.records(age=age)
+        if error in (NO_NAME, NO_RECORDS):
+            stats.replies += 1
+        elif error == TIMED_OUT:
+            stats.timeouts += 1
+        else:
+            stats.errors += 1
+        return Failure(error, kind=_KINDS.get(error, "dns"), peer=peer, phase="dns", elapsed=monotonic() - began)
+
+
+_LATE = Reply(TIMED_OUT, ())
+
+
+def _known(kind: str) -> str:
+    lower = kind.lower()
+    if lower not in TYPES:
+        raise ValueError(f"{kind!r} is not a DNS record type; known are {', '.join(TYPES)}")
+    return lower
+
+
+def _fake(record: FakeRecord) -> tuple[bytes, Reply]:
+    kind, name = record.type.lower(), record.name
+    try:
+        reply = fake_reply(kind, record.replies, record.rcode)
+        if kind == "ptr":
+            try:
+                name = reverse_name(name)
+            except ValueError:
+                pass  # it is under in-addr.arpa already
+        return encode_question(name, kind), reply
+    except ValueError as problem:
+        raise ValueError(f"the fake record {record.name} {record.type}: {problem}") from None
+
+
+def _servers(settings: ResolverSettings, resolv_conf: Path) -> Upstreams:
+    if settings.nameservers:
+        for host, _ in settings.nameservers:
+            ip_address(host)
+        return Upstreams(settings.nameservers)
+    try:
+        text = resolv_conf.read_text(errors="replace")
+    except OSError:
+        text = ""
+    addresses, rotate = parse_resolv_conf(text)
+    # Unless told otherwise, the C library asks the others only when the first does not answer.
+    return Upstreams([(one, PORT) for one in addresses], rotation="round-robin" if rotate else "master-slave")

@@ -1,0 +1,221 @@
+"""Questions asked of the name servers until one of them answers: whom, by which transport, when again, and when no more.
+
+Promises:
+
+* Every question ends after (retransmits + 1) × timeout seconds at the latest, whatever the servers do.
+* A server on this machine is asked by TCP (a pipelined line costs half of what datagrams do), again by UDP; others by UDP. An
+  answer that did not fit, or cannot be read, is asked for by TCP, which nobody can forge.
+* A server that refuses, cannot be reached or says that it failed is not waited for: another is asked at once, if there is one.
+* A late answer counts as long as nobody has given a better one, and an answer to another question never does.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from time import monotonic
+from typing import Any
+
+from gevent import get_hub
+
+from filterd.net.resolver_pending import Numbers, Pending, Place, Receiver
+from filterd.net.resolver_tcp import TcpLine
+from filterd.net.resolver_udp import UdpSockets
+from filterd.net.stream import Address, peer_name
+from filterd.net.upstream import Upstreams
+from filterd.proto.dns import NO_NAME, NO_RECORDS, RCODE_TEXTS, TIMED_OUT, ProtocolError, Reply, parse_reply
+
+__all__ = ["CLOSED", "Exchange"]
+
+CLOSED = "the resolver was closed"
+
+TICK = 0.01
+"""Seconds between two looks at what is due: nobody minds that much, and a busy loop has less to do."""
+
+BURST = 256
+"""Questions asked again in one go, before others have their turn."""
+
+_NO_EDNS = (RCODE_TEXTS[1], RCODE_TEXTS[4])  # what servers say that do not know it (RFC 6891 7, RFC 2671 5.3)
+_FINAL = (None, NO_NAME, NO_RECORDS)
+
+
+class _Server:
+    """One name server and the ways to it."""
+
+    __slots__ = ("peer", "prefers_tcp", "tcp", "udp")
+
+    def __init__(self, address: tuple[str, int], receiver: Receiver, numbers: Numbers, *, prefer_tcp: bool | None) -> None:
+        self.peer = peer_name(address)
+        self.prefers_tcp = ip_address(address[0]).is_loopback if prefer_tcp is None else prefer_tcp
+        self.tcp = TcpLine(address, receiver, numbers)
+        self.udp = UdpSockets(address, receiver, numbers)
+
+    def send(self, pending: Pending) -> bool:
+        """Ask it; False where that is not possible now."""
+        if pending.stream:
+            return self.tcp.send(pending)
+        if self.prefers_tcp and not pending.repeats and self.tcp.send(pending):
+            return True
+        return self.udp.send(pending)
+
+
+class Exchange:
+    """The name servers and what they are being asked. `answered(pending, reply)` is called once for each question."""
+
+    def __init__(
+        self,
+        servers: Upstreams,
+        *,
+        timeout: float,
+        retransmits: int,
+        prefer_tcp: bool | None,
+        answered: Callable[[Pending, Reply], None],
+    ) -> None:
+        numbers = Numbers()
+        self._upstreams = servers
+        self._servers: dict[Address, _Server] = {}
+        for address in servers.servers:
+            assert not isinstance(address, str), "name servers have no unix sockets"
+            self._servers[address] = _Server(address, self, numbers, prefer_tcp=prefer_tcp)
+        self._timeout = timeout
+        self._retransmits = retransmits
+        self._answered = answered
+        # In the order in which they are due: all wait equally long. What is answered falls out when it comes to the front.
+        self._queue: deque[Pending] = deque()
+        self._timer: Any = None
+
+    def ask(self, pending: Pending) -> None:
+        """Begin. The answer may come before this returns, but nothing waits here."""
+        self._queue.append(pending)
+        if self._timer is None:
+            self._arm(self._timeout)
+        self._next(pending)
+
+    def close(self) -> None:
+        """Close every socket; what waits is told."""
+        queue, self._queue = self._queue, deque()
+        for pending in queue:
+            if not pending.done:
+                self._finish(pending, Reply(CLOSED, ()))
+        self._disarm()
+        for server in self._servers.values():
+            server.tcp.close()
+            server.udp.close()
+
+    # -- what the sockets tell
+
+    def arrived(self, pending: Pending, query_id: int, data: bytes, place: Place) -> None:
+        """A message with the id of a question."""
+        try:
+            reply = parse_reply(data, query_id, pending.question)
+        except ProtocolError as problem:
+            reply = Reply(str(problem), (), truncated=not place.stream)
+        if reply is None:
+            return
+        self._upstreams.ok(place.server)
+        if reply.truncated and not place.stream:
+            self._keep(pending, reply, place)
+            if not pending.stream:
+                pending.stream = True
+                self._again(pending, place)
+        elif reply.error in _FINAL:
+            pending.peer = place.peer
+            self._finish(pending, reply)
+        elif pending.edns and reply.error in _NO_EDNS:
+            pending.edns = False
+            self._again(pending, place)
+        else:
+            self._keep(pending, reply, place)
+            if pending.places[-1] == (place, query_id):
+                self._next(pending)
+
+    def lost(self, waiting: Mapping[int, Pending], place: Place) -> None:
+        """The server refused, closed or cannot be reached."""
+        self._upstreams.fail(place.server)
+        server = self._servers[place.server]
+        for query_id, pending in waiting.items():
+            if pending.places[-1] != (place, query_id):
+                continue  # it has been asked again meanwhile
+            by_udp = place.stream and not pending.stream
+            if not (by_udp and server.udp.send(pending)):
+                self._next(pending)
+
+    # -- what is done then
+
+    def _next(self, pending: Pending) -> None:
+        """Ask a server that was not asked in this round. Where there is none, the best answer counts, if there was any."""
+        while len(pending.tried) < len(self._servers):
+            if self._ask_one(pending):
+                return
+        if pending.best is not None:
+            self._finish(pending, pending.best)
+
+    def _ask_one(self, pending: Pending) -> bool:
+        address = self._upstreams.pick(avoid=pending.tried)
+        pending.tried.append(address)
+        server = self._servers[address]
+        pending.peer = server.peer
+        if server.send(pending):
+            return True
+        self._upstreams.fail(address)
+        return False
+
+    def _again(self, pending: Pending, place: Place) -> None:
+        """Ask the same server in another way."""
+        if not self._servers[place.server].send(pending):
+            self._next(pending)
+
+    def _keep(self, pending: Pending, reply: Reply, place: Place) -> None:
+        """What is answered if nothing better comes: records that are not all are better than a failure."""
+        if pending.best is None or not pending.best.answers:
+            pending.best = reply
+            pending.peer = place.peer
+
+    def _finish(self, pending: Pending, reply: Reply) -> None:
+        pending.leave()
+        self._answered(pending, reply)
+
+    # -- time
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = get_hub().loop.timer(max(seconds, TICK))
+        # update=True: a loop that has been busy has an old idea of now, and the timer would fire early by that much.
+        self._timer.start(self._tick, update=True)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
+    def _tick(self) -> None:
+        # After what has arrived: when something held the loop, answers and timer become due together, and answers win.
+        self._disarm()
+        get_hub().loop.run_callback(self._look)
+
+    def _look(self) -> None:
+        queue, timeout, now = self._queue, self._timeout, monotonic()
+        for _ in range(BURST):
+            while queue and queue[0].done:
+                queue.popleft()
+            if not queue or queue[0].asked + timeout > now:
+                break
+            self._overdue(queue.popleft())
+        if queue and self._timer is None:
+            self._arm(queue[0].asked + timeout - now)
+
+    def _overdue(self, pending: Pending) -> None:
+        last = pending.tried[-1]
+        self._upstreams.fail(last)
+        if pending.repeats >= self._retransmits:
+            self._finish(pending, pending.best or Reply(TIMED_OUT, ()))
+            return
+        line, since, tries = self._servers[last].tcp, pending.asked, len(pending.places)
+        pending.repeats += 1
+        pending.asked += self._timeout
+        # The next round begins with another server, where there is one.
+        pending.tried = [last]
+        self._queue.append(pending)
+        if line.is_silent(since) and not pending.stream:
+            line.fail()
+        # What waited on that line has been asked again already.
+        if len(pending.places) == tries and not pending.done and not self._ask_one(pending):
+            self._next(pending)
