@@ -51,6 +51,8 @@ def _redis(servers: RedisServers) -> RedisSettings:
         servers=_peers(servers.servers),
         read_servers=_peers(servers.read_servers),
         write_servers=_peers(servers.write_servers),
+        sentinels=_peers(servers.sentinels),
+        cluster=servers.cluster,
         db=servers.db,
         username=servers.username,
         password=servers.password,

@@ -22,7 +22,7 @@ from typing import Any
 
 __all__ = ["MAX_DEPTH", "MAX_LENGTH", "MAX_VALUES", "UclError", "parse"]
 
-# Characters, as many as the bytes that the HTTP server takes of all headers together.
+# Characters; the names of a thousand symbols take a third of it.
 MAX_LENGTH = 64 * 1024
 # Levels; settings have three. The reader calls itself for each.
 MAX_DEPTH = 32

@@ -185,7 +185,8 @@ class Scope:
             for resource in resources.values():
                 try:
                     resource.close()
-                except Exception:  # noqa: BLE001 - one that cannot be closed keeps the others from it no more than the message
+                except Exception:
+                    # One that cannot be closed keeps neither the others open nor the message from its answer.
                     log.exception("%s: a connection could not be closed", self.title)
 
     def job_failed(self, job: Any, error: BaseException) -> None:

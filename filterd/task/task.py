@@ -1,7 +1,6 @@
 """A message on its way through the rules, as a rule sees it: what came with it, what it holds, what was found on it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from itertools import count
 from logging import Logger, LoggerAdapter, getLogger
 from os import urandom
@@ -176,9 +175,10 @@ class Task(Scope):
                         have[name] = entry
             elif isinstance(have, list) and isinstance(value, list):
                 have += [entry for entry in value if entry not in have]
+            elif isinstance(value, Mapping):
+                self.milter_reply[key] = dict(value)
             else:
-                # A copy: what is merged into it must not change the caller's.
-                self.milter_reply[key] = copy(value)
+                self.milter_reply[key] = list(value) if isinstance(value, list) else value
 
     def add_header(self, name: str, value: str, order: int = -1) -> None:
         """Ask the MTA to add a header; order 0 is the top, -1 the end."""

@@ -159,7 +159,6 @@ def test_221_a_sender_stuck_in_a_large_body_hears_the_answer(
 def test_221_an_answer_before_the_question_does_no_harm(daemon: Daemon, backend: Peer) -> None:
     with serving(instant) as peer:
         symbols = found(daemon, "HTTP_INSTANT_REPLY_TEST", Port=peer.port)
-    print(symbols)
     assert symbols.keys() <= {"HTTP_INSTANT_REPLY_413", "HTTP_INSTANT_REPLY_ERROR"}
     assert symbols
     after = found(daemon, "HTTP_EARLY_RESPONSE_TEST", Test_Type="normal", Port=backend.port)

@@ -1,7 +1,7 @@
 """Rspamd's functional cases for HTTP, TCP, Redis, DNS and UDP, told as behaviour: the rule ported to Python, the daemon real.
 
-Each message goes to the running daemon by /checkv2 with `Settings: {symbols_enabled = [NAME]}` in UCL; the symbols and options are
-those of Rspamd's own suite (220_http, 230_tcp, 231_tcp_down, 240_redis, 241_redis_is_dead, 250_dns, 310_udp).
+Each message goes to the running daemon by /checkv2 with `Settings: {symbols_enabled = [NAME]}` in UCL; the symbols and options
+are those of Rspamd's own suite (220_http, 230_tcp, 231_tcp_down, 240_redis, 241_redis_is_dead, 250_dns, 310_udp).
 """
 
 from collections.abc import Iterator

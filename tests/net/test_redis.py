@@ -13,6 +13,7 @@ from filterd.net.redis import RedisClient, RedisSettings
 from filterd.net.redis_commands import Command
 from filterd.net.tls import TlsSettings
 from filterd.outcome import Failure, RequestFailed
+from tests.support.certificates import Certificates
 from tests.support.partners import RedisServer, ask_redis
 from tests.support.peers import LOOPBACK, Peer, serving
 from tests.support.redis_servers import redis_process
@@ -150,6 +151,23 @@ def test_a_server_killed_and_started_again_under_load_mixes_nothing_up(hub_free:
     assert {failure.kind for failure in failures} <= {"connect", "closed"}
     assert "Connection refused" in failures
     assert client.stats.in_flight == 0
+
+
+def test_a_line_over_tls_carries_both_ways_at_once(certificates: Certificates) -> None:
+    files = ("--tls-cert-file", certificates.certificate("good"), "--tls-key-file", certificates.key("good"))
+    with redis_process(*files, "--tls-ca-cert-file", certificates.ca_file, "--tls-auth-clients", "no") as server:
+        tls = TlsSettings(ca_path=str(certificates.ca_file))
+        client = RedisClient(RedisSettings(servers=(server.address,), tls=tls, timeout=10.0))
+
+        def user(number: int) -> None:
+            for turn in range(15):
+                text = f"{number}.{turn}.{'x' * (number * 3000)}"
+                assert ask(client, f"ECHO {text}", seconds=10.0) == text
+
+        gevent.joinall([gevent.spawn(user, number) for number in range(32)], raise_error=True)
+        assert len(client.servers) == 1
+        assert client.servers[0].pool.resting == 0, "all of it on the line"
+        client.close()
 
 
 @contextmanager

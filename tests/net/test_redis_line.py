@@ -1,6 +1,5 @@
 """The shared line: order, leaving, closing, stalling, and being found again."""
 
-import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -242,18 +241,17 @@ def test_a_server_that_never_serves_fails_all_who_wait() -> None:
     assert line.queued == 0
 
 
-def test_a_server_without_room_is_heard() -> None:
-    told = b"-ERR max number of clients reached\r\n"
-    with serving(lambda connection: connection.sendall(told)) as peer:
-        line = line_to((LOOPBACK, peer.port))
-        line.send(b"", 0)  # brings about the connection, and asks nothing
+def test_a_server_that_has_no_room_is_heard_and_sent_nothing() -> None:
+    def open_wire(until: float) -> Wire:
+        wire = dial((LOOPBACK, peer.port), Login(), resolver=None, until=until)
         gevent.sleep(0.05)
-        line = line_to((LOOPBACK, peer.port))
-        try:
-            heard = str(ask(line, "GET key"))
-        except RequestFailed as error:
-            heard = error.failure
-    assert heard == told.decode().strip()[1:]
+        return wire
+
+    with serving(lambda connection: connection.sendall(b"-ERR max number of clients reached\r\n")) as peer:
+        line = Line(open_wire, "redis.test:6379")
+        failures = [failure_of(call) for call in (send(line, "INCR key"), send(line, "INCR key"))]
+    assert failures == ["ERR max number of clients reached"] * 2
+    assert {failure.kind for failure in failures} == {"server"}
 
 
 def test_nobody_connects_for_those_who_have_left(redis_server: RedisServer) -> None:

@@ -132,7 +132,7 @@ def test_a_failure_has_its_documented_text_and_says_who_answered(resolver_of: Ma
         failure = failure_of(resolver, "a.test")
     assert failure == text
     assert (failure.kind, failure.phase, failure.peer) == ("dns", "dns", f"127.0.0.1:{server.port}")
-    assert 0 < failure.elapsed < 1
+    assert failure.elapsed > 0
     is_reply = rcode in ("NXDOMAIN", "NOERROR")
     assert (resolver.stats.replies, resolver.stats.errors) == (int(is_reply), int(not is_reply))
 
@@ -143,7 +143,7 @@ def test_a_silent_server_is_a_timeout_after_all_tries(resolver_of: Make) -> None
         failure = failure_of(resolver, "a.test")
     assert failure == "query timed out"
     assert (failure.kind, failure.phase, failure.peer) == ("timeout", "dns", f"127.0.0.1:{server.port}")
-    assert 0.2 <= failure.elapsed < 0.4
+    assert failure.elapsed >= 0.2
     assert server.ways == "uuuu"
     assert (resolver.stats.timeouts, resolver.stats.errors) == (1, 0)
 
@@ -354,7 +354,7 @@ def test_without_settings_the_system_says_whom_to_ask(tmp_path: Path) -> None:
 
 
 def test_a_name_server_must_be_an_address() -> None:
-    with pytest.raises(ValueError, match="ns.test"):
+    with pytest.raises(ValueError, match=r"ns\.test"):
         Resolver(ResolverSettings(nameservers=(("ns.test", 53),)))
 
 
@@ -378,6 +378,7 @@ def test_close_tells_who_waits_and_forgets_what_was_kept(resolver_of: Make) -> N
             gevent.sleep(0.02)
             resolver.close()
             (failure,) = waiting.get()
+            assert isinstance(failure, Failure)
             assert (failure, failure.kind) == (CLOSED, "cancelled")
             resolver.close()
             assert resolver.lookup("a.test") == ["192.0.2.1"], "it can be used again"

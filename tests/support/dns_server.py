@@ -46,7 +46,7 @@ class Asked:
         return dns.message.from_wire(self.wire)
 
 
-# One message, several, or none; a function is called with the connection (TCP only) and does what it likes.
+# One message, several, or none.
 Respond = Callable[[Asked], "bytes | Sequence[bytes] | None"]
 
 
@@ -59,6 +59,7 @@ class DnsPeer:
         self.asked: list[Asked] = []
         self.connections = 0
         self.errors: list[BaseException] = []
+        self.udp: Any = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -127,44 +128,13 @@ def dns_serving(
     """
     peer = DnsPeer(host, port or free_port())
     servers: list[Any] = []
-
-    def replies(asked: Asked) -> Sequence[bytes]:
-        try:
-            found = respond(asked)
-        except Exception as error:
-            peer.errors.append(error)
-            raise
-        return () if found is None else [found] if isinstance(found, bytes) else found
-
-    def datagram(wire: bytes, client: Any) -> None:
-        for reply in replies(peer.note(wire, stream=False, source=client[1])):
-            servers[0].sendto(reply, client)
-
-    def connection(sock: Any, client: Any) -> None:
-        peer.connections += 1
-        working: list[gevent.Greenlet[..., None]] = []
-
-        def one(asked: Asked) -> None:
-            for reply in replies(asked):
-                if not reply:
-                    sock.shutdown(socket.SHUT_RDWR)
-                    return
-                sock.sendall(struct.pack("!H", len(reply)) + reply)
-
-        try:
-            with sock, sock.makefile("rb") as stream:
-                while head := stream.read(2):
-                    asked = peer.note(stream.read(int.from_bytes(head, "big")), stream=True, source=client[1])
-                    working.append(gevent.spawn(one, asked))
-        except OSError:
-            pass
-        finally:
-            gevent.killall(working)
-
     if udp:
-        servers.append(DatagramServer(_bound(socket.SOCK_DGRAM, peer.address), datagram))
+        datagrams: Any = DatagramServer
+        servers.append(datagrams(_bound(socket.SOCK_DGRAM, peer.address), lambda *one: _datagram(peer, respond, *one)))
+        peer.udp = servers[0]
     if tcp:
-        servers.append(StreamServer(_bound(socket.SOCK_STREAM, peer.address), connection))
+        listening = _bound(socket.SOCK_STREAM, peer.address)
+        servers.append(StreamServer(listening, lambda *one: _connection(peer, respond, *one)))
     for server in servers:
         server.start()
     try:
@@ -175,9 +145,46 @@ def dns_serving(
         assert peer.errors == []
 
 
+def _replies(peer: DnsPeer, respond: Respond, asked: Asked) -> Sequence[bytes]:
+    try:
+        found = respond(asked)
+    except Exception as error:
+        peer.errors.append(error)
+        raise
+    return () if found is None else [found] if isinstance(found, bytes) else found
+
+
+def _datagram(peer: DnsPeer, respond: Respond, wire: bytes, client: Any) -> None:
+    for reply in _replies(peer, respond, peer.note(wire, stream=False, source=client[1])):
+        peer.udp.sendto(reply, client)
+
+
+def _connection(peer: DnsPeer, respond: Respond, sock: Any, client: Any) -> None:
+    def one(asked: Asked) -> None:
+        for reply in _replies(peer, respond, asked):
+            if not reply:
+                sock.shutdown(socket.SHUT_RDWR)
+                return
+            sock.sendall(struct.pack("!H", len(reply)) + reply)
+
+    peer.connections += 1
+    working: list[gevent.Greenlet[..., None]] = []
+    try:
+        with sock, sock.makefile("rb") as stream:
+            while head := stream.read(2):
+                asked = peer.note(stream.read(int.from_bytes(head, "big")), stream=True, source=client[1])
+                working.append(gevent.spawn(one, asked))
+    except OSError:
+        pass
+    finally:
+        gevent.killall(working)
+
+
 def _bound(kind: int, address: tuple[str, int]) -> Any:
     sock = gevent.socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # A test may ask hundreds of questions before this greenlet reads the first.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     sock.bind(address)
     if kind == socket.SOCK_STREAM:
         sock.listen(16)

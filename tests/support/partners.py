@@ -154,14 +154,16 @@ def ask_redis(port: int, *words: str) -> bytes:
 
 
 @contextmanager
-def running_unbound(directory: Path, records: Sequence[str], *, zones: Mapping[str, str] | None = None) -> Iterator[int]:
+def running_unbound(
+    directory: Path, records: Sequence[str], *, zones: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[int]:
     """An unbound that knows `records` ("mx.test. A 192.0.2.1") and nothing else; gives its port, on UDP and TCP.
 
     It never asks anyone: a name without records does not exist. `zones` gives a zone another type of `local-zone`:
     `{"silent.test.": "deny"}` never answers, `"refuse"` answers REFUSED.
     """
     program = require("unbound", package="unbound")
-    port = free_port()
+    port = port or free_port()
     zones = {".": "static", **(zones or {})}
     configuration = directory / "unbound.conf"
     configuration.write_text(

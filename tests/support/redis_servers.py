@@ -39,11 +39,6 @@ class RestartedRedis:
     def address(self) -> Address:
         return LOOPBACK, self.port
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
     def start(self) -> None:
         """Until it accepts."""
         process = self._process = subprocess.Popen(
