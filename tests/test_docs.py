@@ -62,7 +62,7 @@ def backend() -> Iterator[int]:
 
     server = WSGIServer(("127.0.0.1", 0), answer, log=None)
     server.start()
-    yield server.server_port
+    yield int(server.address[1])
     server.stop()
 
 

@@ -27,7 +27,7 @@ from filterd.task import loading_modules
 
 __all__ = ["LoadError", "Problem", "Rules", "load_rules"]
 
-_PREFIX = "filterd_rules."
+_PACKAGE = "filterd_rules"
 _NOT_RULES = ("_", "test_", ".")
 
 
@@ -132,10 +132,12 @@ def _modules_of(files: Iterable[Path]) -> dict[Path, ModuleType]:
     """A module for each file, not yet executed, with a name of its own even where files of two folders have the same."""
     modules: dict[Path, ModuleType] = {}
     taken: set[str] = set()
+    # What is pickled is looked up by way of the package.
+    sys.modules.setdefault(_PACKAGE, ModuleType(_PACKAGE, "The modules of rule files."))
     for file in files:
         name = next(name for name in (f"{file.stem}_{n}" if n > 1 else file.stem for n in count(1)) if name not in taken)
         taken.add(name)
-        spec = spec_from_file_location(_PREFIX + name, file)
+        spec = spec_from_file_location(f"{_PACKAGE}.{name}", file)
         assert spec is not None  # it is None only for names that do not end with .py
         modules[file] = module_from_spec(spec)
     return modules

@@ -41,8 +41,13 @@ class Network:
     @property
     def stats(self) -> Mapping[str, Counters]:
         """What each client has done."""
-        clients = {"dns": self.resolver, "http": self.http, "redis": self.redis, "tcp": self.tcp, "udp": self.udp}
-        return {name: client.stats for name, client in clients.items()}
+        return {
+            "dns": self.resolver.stats,
+            "http": self.http.stats,
+            "redis": self.redis.stats,
+            "tcp": self.tcp.stats,
+            "udp": self.udp.stats,
+        }
 
     def close(self) -> None:
         """Close every connection."""

@@ -31,7 +31,7 @@ CLOSED = "the resolver was closed"
 TICK = 0.01
 """Seconds between two looks at what is due: nobody minds that much, and a busy loop has less to do."""
 
-BURST = 256
+BURST = 128
 """Questions asked again in one go, before others have their turn."""
 
 _NO_EDNS = (RCODE_TEXTS[1], RCODE_TEXTS[4])  # what servers say that do not know it (RFC 6891 7, RFC 2671 5.3)
@@ -208,14 +208,13 @@ class Exchange:
         if pending.repeats >= self._retransmits:
             self._finish(pending, pending.best or Reply(TIMED_OUT, ()))
             return
-        line, since, tries = self._servers[last].tcp, pending.asked, len(pending.places)
+        line = self._servers[last].tcp
+        if line.is_silent(pending.asked) and not pending.stream:
+            line.rest()
         pending.repeats += 1
         pending.asked += self._timeout
+        self._queue.append(pending)
         # The next round begins with another server, where there is one.
         pending.tried = [last]
-        self._queue.append(pending)
-        if line.is_silent(since) and not pending.stream:
-            line.fail()
-        # What waited on that line has been asked again already.
-        if len(pending.places) == tries and not pending.done and not self._ask_one(pending):
+        if not self._ask_one(pending):
             self._next(pending)

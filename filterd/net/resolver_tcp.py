@@ -7,6 +7,7 @@ Promises:
   never answered, or cannot be opened, has failed: it rests, longer each time until something is answered.
 """
 
+from collections.abc import Mapping
 from errno import EAGAIN, EINPROGRESS, EINTR, EWOULDBLOCK
 from socket import (
     AF_INET,
@@ -91,17 +92,20 @@ class TcpLine:
         """Something waits, and nothing at all has arrived since that moment of time.monotonic()."""
         return bool(self.waiting) and self._heard < since
 
-    def fail(self) -> None:
-        """Give up this connection and what waits on it, and rest."""
+    def rest(self) -> Mapping[int, Pending]:
+        """Give up this connection, for now; what waited on it, by the ids."""
         self._shut()
         self._rest = min(self._rest * 2 or FIRST_REST, LONGEST_REST)
         self._rests_until = monotonic() + self._rest
         waiting, self.waiting = self.waiting, {}
-        self._receiver.lost(waiting, self)
+        return waiting
 
     def close(self) -> None:
         self.waiting.clear()
         self._shut()
+
+    def _failed(self) -> None:
+        self._receiver.lost(self.rest(), self)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -115,7 +119,7 @@ class TcpLine:
         try:
             sock = Socket(AF_INET6 if ":" in self.server[0] else AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
         except OSError:
-            self.fail()
+            self._failed()
             return
         self._sock = sock
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
@@ -125,13 +129,13 @@ class TcpLine:
         if sock.connect_ex(self.server) in (0, EINPROGRESS):
             self._writer.start(self._writable)
         else:
-            self.fail()
+            self._failed()
 
     def _writable(self) -> None:
         assert self._sock is not None
         if not self._connected:
             if self._sock.getsockopt(SOL_SOCKET, SO_ERROR):
-                self.fail()
+                self._failed()
                 return
             self._connected = True
             self._reader.start(self._readable)
@@ -186,7 +190,7 @@ class TcpLine:
             self._out = [frame(render_query(key, one.question, edns=one.edns)) for key, one in self.waiting.items()]
             self._connect()
         elif self.waiting:
-            self.fail()
+            self._failed()
 
     def _shut(self) -> None:
         sock, self._sock = self._sock, None

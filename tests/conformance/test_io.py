@@ -67,7 +67,7 @@ def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def web() -> Iterator[int]:
     server = WSGIServer(("127.0.0.1", 0), answer, log=None)
     server.start()
-    yield server.server_port
+    yield int(server.address[1])
     server.stop()
 
 
@@ -133,7 +133,7 @@ def speak_http(sock: Any, address: Any) -> None:
 def plain() -> Iterator[int]:
     server = StreamServer(("127.0.0.1", 0), speak_http)
     server.start()
-    yield server.server_port
+    yield int(server.address[1])
     server.stop(timeout=0)
 
 
@@ -142,7 +142,7 @@ def silent() -> Iterator[int]:
     """Accepts, and never says a word."""
     server = StreamServer(("127.0.0.1", 0), lambda sock, address: gevent.sleep(60))
     server.start()
-    yield server.server_port
+    yield int(server.address[1])
     server.stop(timeout=0)
 
 
@@ -231,14 +231,14 @@ def test_250_dns_in_both_ways(tmp_path: Path) -> None:
 class Echo(DatagramServer):
     """Sends each datagram back."""
 
-    def handle(self, data: bytes, address: Any) -> None:
+    def handle(self, data: Any, address: Any) -> None:
         self.socket.sendto(data, address)
 
 
 class Deaf(DatagramServer):
     """Takes datagrams and answers none."""
 
-    def handle(self, data: bytes, address: Any) -> None:
+    def handle(self, data: Any, address: Any) -> None:
         return None
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -13,6 +14,7 @@ import pytest
 from tests.support.client import Client
 from tests.support.daemon import ROOT, running_daemon, written
 from tests.support.engine import MAIL
+from tests.support.many import Started, at_once
 from tests.support.partners import free_port
 
 SLOW = """\
@@ -37,11 +39,10 @@ def run(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_under_way_is_answered_before_it_ends(tmp_path: Path, number: int) -> None:
     with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
-        jobs = [gevent.spawn(daemon.scan, MAIL) for _ in range(10)]
+        started = Started([partial(daemon.scan, MAIL)] * 10)
         gevent.sleep(0.2)
         os.kill(daemon.process.pid, number)
-        gevent.joinall(jobs, timeout=10, raise_error=True)
-        assert [set(job.value["symbols"]) for job in jobs] == [{"SLOW"}] * 10
+        assert [set(reply["symbols"]) for reply in started.values()] == [{"SLOW"}] * 10
         assert daemon.process.process.wait(10) == 0
         lines = [json.loads(line)["text"] for line in daemon.process.output().splitlines() if '"filterd.worker"' in line]
     assert lines[-2:] == ["ending: 10 messages under way, at most 16 s", "ended"]
@@ -49,21 +50,20 @@ def test_what_is_under_way_is_answered_before_it_ends(tmp_path: Path, number: in
 
 def test_nobody_new_is_accepted_while_it_ends(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
-        job = gevent.spawn(daemon.scan, MAIL)
+        started = Started([partial(daemon.scan, MAIL)])
         gevent.sleep(0.2)
         daemon.process.process.terminate()
         gevent.sleep(0.1)
         with pytest.raises(ConnectionRefusedError):
             Client(("127.0.0.1", daemon.port))
-        assert set(job.get(timeout=10)["symbols"]) == {"SLOW"}
+        assert [set(reply["symbols"]) for reply in started.values()] == [{"SLOW"}]
 
 
 def test_above_the_limit_of_tasks_a_message_is_refused_clearly(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"slow": SLOW}, "[limits]\ntasks = 2\n") as daemon:
-        jobs = [gevent.spawn(daemon.ask, MAIL) for _ in range(5)]
-        gevent.joinall(jobs, timeout=10, raise_error=True)
-        assert sorted(status for status, _ in (job.value for job in jobs)) == [200, 200, 503, 503, 503]
-        refused = json.loads(next(body for status, body in (job.value for job in jobs) if status == 503))
+        replies = at_once([partial(daemon.ask, MAIL)] * 5)
+        assert sorted(status for status, _ in replies) == [200, 200, 503, 503, 503]
+        refused = json.loads(next(body for status, body in replies if status == 503))
         assert refused["error"] == "2 messages are being scanned (limits.tasks), try again later"
 
 

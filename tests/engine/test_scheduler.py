@@ -3,6 +3,7 @@
 import contextvars
 import gc
 import weakref
+from functools import partial
 from typing import Any
 
 import gevent
@@ -15,6 +16,7 @@ from filterd.mail.request import ScanRequest
 from filterd.outcome import Failure, RequestFailed
 from filterd.task import Task, current, sleep
 from tests.support.engine import MAIL, engine_of, rule_of, scan_with
+from tests.support.many import at_once
 
 
 def hit(task: Task) -> bool:
@@ -462,11 +464,9 @@ def test_messages_wait_side_by_side_and_keep_their_own_results() -> None:
         return True, task.queue_id or ""
 
     engine = engine_of(*(rule_of(waits, f"W{number}") for number in range(3)))
-    jobs = [
-        gevent.spawn(engine.scan, ScanRequest(Message(MAIL), Envelope({"queue-id": [str(number)]}))) for number in range(200)
-    ]
-    gevent.joinall(jobs, timeout=10, raise_error=True)
-    assert [{hit.options for hit in job.value.symbols.values()} for job in jobs] == [{(str(number),)} for number in range(200)]
+    requests = [ScanRequest(Message(MAIL), Envelope({"queue-id": [str(number)]})) for number in range(200)]
+    verdicts = at_once(partial(engine.scan, one) for one in requests)
+    assert [{hit.options for hit in verdict.symbols.values()} for verdict in verdicts] == [{(str(n),)} for n in range(200)]
     assert engine.rules[0].runs == 200
     assert engine.rules[0].hits == 200
 

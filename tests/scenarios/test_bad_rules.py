@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
-import gevent
 import pytest
 
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.engine import MAIL
+from tests.support.many import at_once
 from tests.support.partners import free_port
 
 # Each rule acts on the message that names it in Queue-Id, and lets the others pass.
@@ -96,9 +97,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, silent_port: int) -> Iterat
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_failure_is_named_and_the_other_63_messages_are_unharmed(daemon: Daemon, silent_port: int, case: str) -> None:
-    jobs = [gevent.spawn(daemon.scan, MAIL, Queue_Id=case if number == 17 else str(number)) for number in range(64)]
-    gevent.joinall(jobs, timeout=15, raise_error=True)
-    replies = [job.value for job in jobs]
+    ids = [case if number == 17 else str(number) for number in range(64)]
+    replies = at_once(partial(daemon.scan, MAIL, Queue_Id=one) for one in ids)
     bad = replies.pop(17)
     assert [reply["symbols"]["FINE"]["options"] for reply in replies] == [[str(number)] for number in range(64) if number != 17]
     assert all(reply["messages"] == {} for reply in replies)
@@ -113,10 +113,10 @@ def test_the_failure_is_named_and_the_other_63_messages_are_unharmed(daemon: Dae
 
 
 def test_a_rule_that_computes_for_a_second_is_cut_and_the_others_answered(daemon: Daemon) -> None:
-    jobs = [gevent.spawn(daemon.scan, MAIL, Queue_Id="LOOPS" if number == 3 else str(number)) for number in range(64)]
-    gevent.joinall(jobs, timeout=15, raise_error=True)
-    assert "held the loop" in jobs[3].value["messages"].pop("rule_failures")
-    assert [job.value["messages"] for job in jobs] == [{}] * 64
+    ids = ["LOOPS" if number == 3 else str(number) for number in range(64)]
+    replies = at_once(partial(daemon.scan, MAIL, Queue_Id=one) for one in ids)
+    assert "held the loop" in replies[3]["messages"].pop("rule_failures")
+    assert [reply["messages"] for reply in replies] == [{}] * 64
 
 
 def test_the_log_has_a_traceback_that_begins_in_the_rule_and_a_line_for_each_message(daemon: Daemon) -> None:

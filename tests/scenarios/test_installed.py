@@ -19,7 +19,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist"], cwd=ROOT, check=True)
     (wheel,) = (folder / "dist").iterdir()
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", folder / "site", wheel]
+    install: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        folder / "site",
+        wheel,
+    ]
     subprocess.run(install, check=True)
     return folder / "site"
 
@@ -31,17 +42,17 @@ def surroundings(installed: Path) -> dict[str, str]:
 def test_the_daemon_runs_from_the_wheel_and_its_shipped_rules_hit(installed: Path, tmp_path: Path) -> None:
     port = free_port()
     program = installed / "bin" / "filterd"
-    command = [sys.executable, program, "run", "--set", f'listen.scan.bind="127.0.0.1:{port}"']
+    command: list[str | Path] = [sys.executable, program, "run", "--set", f'listen.scan.bind="127.0.0.1:{port}"']
     with running(command, ready=port, cwd=tmp_path, env=surroundings(installed), patience=20) as process:
         reply = Daemon(port, process, tmp_path).scan(MAIL)
+        assert "Traceback" not in process.output()
     assert set(reply["symbols"]) == {"MISSING_DATE"}
     assert reply["symbols"]["MISSING_DATE"]["metric_score"] == 1.0
-    assert str(installed / "filterd" / "_data") not in process.output()
 
 
 def test_the_command_line_scans_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "mail.eml").write_bytes(MAIL)
-    command = [sys.executable, installed / "bin" / "filterd", "scan", "--json", "mail.eml"]
+    command: list[str | Path] = [sys.executable, installed / "bin" / "filterd", "scan", "--json", "mail.eml"]
     done = subprocess.run(command, cwd=tmp_path, env=surroundings(installed), capture_output=True, timeout=15, check=True)
     assert set(json.loads(done.stdout)["symbols"]) == {"MISSING_DATE"}
 

@@ -1,6 +1,7 @@
 """Many messages at once, one worker: they wait side by side."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,6 +12,7 @@ from gevent.pywsgi import WSGIServer
 
 from tests.support.daemon import running_daemon
 from tests.support.engine import MAIL
+from tests.support.many import at_once
 
 RULE = """\
 from filterd import Task, http, rule
@@ -33,16 +35,15 @@ def slow_backend() -> Iterator[int]:
 
     server = WSGIServer(("127.0.0.1", 0), answer, log=None)
     server.start()
-    yield server.server_port
+    yield int(server.address[1])
     server.stop()
 
 
 def test_200_messages_with_a_slow_backend_take_little_more_than_one(tmp_path: Path, slow_backend: int) -> None:
     with running_daemon(tmp_path, {"ask": RULE.replace("PORT", str(slow_backend))}) as daemon:
         began = monotonic()
-        jobs = [gevent.spawn(daemon.scan, MAIL, Queue_Id=str(number)) for number in range(200)]
-        gevent.joinall(jobs, timeout=18, raise_error=True)
+        replies = at_once(partial(daemon.scan, MAIL, Queue_Id=str(number)) for number in range(200))
         took = monotonic() - began
-    assert [job.value["symbols"]["ASKED"]["options"] for job in jobs] == [[f"/{number}"] for number in range(200)]
+    assert [reply["symbols"]["ASKED"]["options"] for reply in replies] == [[f"/{number}"] for number in range(200)]
     # One after the other they would take 100 s; the bound is generous, for a machine that does other things.
     assert took < 10

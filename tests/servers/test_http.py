@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import gevent
 import pytest
@@ -15,6 +16,7 @@ from filterd.net.listen import Listener, open_socket
 from filterd.servers.http import HttpServer
 from tests.support.client import Client
 from tests.support.engine import MAIL, engine_of
+from tests.support.many import at_once
 
 POST = b"POST /checkv2 HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(MAIL), MAIL)
 KEEP = POST.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
@@ -248,9 +250,7 @@ def test_many_connections_at_once_each_get_their_own_answer() -> None:
         return echo(request)
 
     with serving(scan) as listener:
-        jobs = [
-            gevent.spawn(ask, listener, POST.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: %d" % number, 1))
-            for number in range(200)
-        ]
-        gevent.joinall(jobs, timeout=10, raise_error=True)
-    assert [json.loads(job.value[2])["messages"]["qid"] for job in jobs] == [str(number) for number in range(200)]
+        replies = at_once(
+            partial(ask, listener, POST.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: %d" % number, 1)) for number in range(200)
+        )
+    assert [json.loads(body)["messages"]["qid"] for _, _, body in replies] == [str(number) for number in range(200)]
