@@ -9,7 +9,7 @@ from math import inf
 
 from filterd.api.dns import Resolver
 from filterd.api.http_routes import collect_routes
-from filterd.daemon.clients import client_settings
+from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.config import Config
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
 from filterd.engine.plan import OrderError, Plan
@@ -42,9 +42,16 @@ class Assembly:
 
 
 def load(config: Config) -> Rules:
-    """The rules the configuration names, in an order that works and with routes that exist. Raises LoadError."""
-    rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
-    problems = [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
+    """The rules the configuration names, in an order that works and with routes that exist.
+
+    Raises LoadError with all that is wrong, in the sections of the clients too.
+    """
+    problems = client_problems(config)
+    try:
+        rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
+    except LoadError as error:
+        raise LoadError([*problems, *error.problems]) from None
+    problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
     registered = rules.registry.rules.values()
     try:
         Plan([one for one in registered if one.parent is None], {one.name: one.parent for one in registered if one.parent})

@@ -1,18 +1,37 @@
 """The `[dns]`, `[http]` and `[redis]` sections as the settings of the network's clients."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from filterd.daemon.config import Config
 from filterd.daemon.schema import RedisServers
 from filterd.daemon.units import Address
+from filterd.engine.loader import Problem
 from filterd.net.http_call import HttpSettings
 from filterd.net.network import NetworkSettings
-from filterd.net.redis import RedisSettings
-from filterd.net.resolver import FakeRecord, ResolverSettings
+from filterd.net.redis import RedisClient, RedisSettings
+from filterd.net.resolver import FakeRecord, Resolver, ResolverSettings
 from filterd.net.stream import Address as Peer
 from filterd.net.tls import TlsSettings
 
-__all__ = ["client_settings"]
+__all__ = ["client_problems", "client_settings"]
+
+
+def client_problems(config: Config) -> list[Problem]:
+    """What only the clients themselves can tell to be wrong: TLS files, fake records, a set of servers. Opens no connection."""
+    settings = client_settings(config)
+    trials: dict[str, Callable[[], object]] = {
+        "dns": lambda: Resolver(settings.dns),
+        "http": settings.http.tls.context,
+        "redis": lambda: RedisClient(settings.redis, settings.redis_modules),
+    }
+    problems = []
+    for section, trial in trials.items():
+        try:
+            trial()
+        except (ValueError, OSError) as error:  # what is wrong with a TLS file is an OSError too
+            problems.append(Problem(f"[{section}]", str(error)))
+    return problems
 
 
 def client_settings(config: Config) -> NetworkSettings:

@@ -128,11 +128,13 @@ class Child(Generic[T]):
 class Jobs(Batch[Any]):
     """A batch of rules and children that belongs to a scope."""
 
-    __slots__ = ("scope",)
+    __slots__ = ("scope", "unasked")
 
     def __init__(self, crew: Crew, scope: "Scope") -> None:
         super().__init__(crew)
         self.scope = scope
+        self.unasked: list[Child[Any]] = []
+        """Children that failed before anybody asked for their value; somebody still may."""
 
     def perform(self, job: Any) -> None:
         job.run()
@@ -140,11 +142,18 @@ class Jobs(Batch[Any]):
     def failed(self, job: Any, error: BaseException) -> None:
         if isinstance(job, Child):
             job.error = error
-            watched = job.watched and not isinstance(error, Stop)
             job.done.set()
-            if watched:
+            if not isinstance(error, Stop):
+                self.unasked.append(job)
                 return
         self.scope.job_failed(job, error)
+
+    def join(self) -> None:
+        super().join()
+        unasked, self.unasked = self.unasked, []
+        for child in unasked:
+            if not child.watched:
+                self.scope.job_failed(child, cast(BaseException, child.error))
 
 
 class Scope:
