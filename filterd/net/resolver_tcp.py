@@ -180,10 +180,9 @@ class TcpLine:
                 arrived(pending, query_id, message, self)
                 if pending.done:
                     self._useful = True
-                    self._rest = 0.0
+                    self._rest = self._rests_until = 0.0
 
     def _ended(self) -> None:
-        # What arrived before the end may still be there when a write has failed; it is not worth the lines to look.
         useful = self._useful
         self._shut()
         if self.waiting and useful:

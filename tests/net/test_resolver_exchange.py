@@ -3,6 +3,7 @@
 NEVER is longer than a test may take: what is promised to happen at once does not wait for it.
 """
 
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -395,6 +396,41 @@ def test_one_slow_question_does_not_hold_up_the_others() -> None:
         assert not slow.ready()
         assert slow.get() == GOOD
         assert server.connections == 1
+
+
+def test_what_was_asked_again_meanwhile_is_not_lost_with_the_line() -> None:
+    def respond(asked: Asked) -> bytes | None:
+        if asked.name == "close.test":
+            return b"" if asked.stream else answer(asked, "A 192.0.2.1")
+        if asked.name == "slow.test":
+            if asked.stream:
+                return None
+            gevent.sleep(0.1)
+        return answer(asked, "A 192.0.2.1")
+
+    with dns_serving(respond) as server, resolving(server, prefer_tcp=True, timeout=0.2) as resolver:
+        slow = gevent.spawn(ask, resolver, "slow.test")
+        gevent.sleep(0.05)
+        assert ask(resolver) == GOOD  # so the line is not a silent one
+        while server.ways != "ttu":
+            gevent.sleep(0.001)
+        assert ask(resolver, "close.test") == GOOD
+        assert slow.get() == GOOD
+        assert [one.name for one in server.asked if not one.stream] == ["slow.test", "close.test"]
+
+
+@pytest.mark.parametrize("prefer_tcp", [True, False])
+def test_without_a_descriptor_left_it_waits_for_one(prefer_tcp: bool) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with dns_serving(good) as server, resolving(server, prefer_tcp=prefer_tcp, retransmits=50) as resolver:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            waiting = gevent.spawn(ask, resolver)
+            gevent.sleep(0.15)
+            assert server.asked == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert waiting.get() == GOOD
 
 
 # -- under load

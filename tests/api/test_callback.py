@@ -1,0 +1,235 @@
+"""The callback form that all calls share: how many arguments a callback gets, where it runs, whose failure it is."""
+
+from collections.abc import Callable
+from functools import partial, wraps
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from filterd.api._callback import later, offer, scope_of
+from filterd.task import Deadline, Scope, Task, current, sleep
+from tests.support.engine import rule_of, scan_with
+from tests.support.scopes import FunctionScope, run_in_scope
+
+OFFERED = ("error", "code", "body")
+
+
+class Receiver:
+    """Keeps what it was called with, in several ways of being called."""
+
+    def __init__(self) -> None:
+        self.got: Any = None
+
+    def one(self, first: Any) -> None:
+        self.got = (first,)
+
+    def two(self, first: Any, second: Any) -> None:
+        self.got = (first, second)
+
+    def all(*args: Any) -> None:  # type: ignore[misc]
+        args[0].got = args[1:]
+
+    @classmethod
+    def of_class(cls, first: Any) -> Any:
+        return (first,)
+
+    @staticmethod
+    def static(first: Any, second: Any) -> Any:
+        return (first, second)
+
+    def __call__(self, first: Any, /, second: Any) -> None:
+        self.got = (first, second)
+
+
+def passing_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator as people write them: one code object for every function it was put on."""
+
+    @wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+@passing_on
+def decorated_one(first: Any) -> Any:
+    return (first,)
+
+
+@passing_on
+def decorated_two(first: Any, second: Any) -> Any:
+    return (first, second)
+
+
+@pytest.mark.parametrize(
+    ("callback", "taken"),
+    [
+        (lambda: (), 0),
+        (lambda error: (error,), 1),
+        (lambda error, code: (error, code), 2),
+        (lambda error, code, body: (error, code, body), 3),
+        (lambda *args: args, 3),
+        (lambda error, *rest: (error, *rest), 3),
+        (lambda error, code=None: (error, code), 2),
+        (lambda error, /, code: (error, code), 2),
+        (lambda error, *, key=1: (error,), 1),
+        (lambda error, **keywords: (error,), 1),
+        (decorated_one, 1),
+        (decorated_two, 2),
+        (Receiver.of_class, 1),
+        (Receiver.static, 2),
+        (partial(lambda error, code: (error, code)), 2),
+        (partial(lambda key, error: (error,), "key"), 1),
+        (partial(lambda error, key: (error,), key=1), 1),
+    ],
+)
+def test_a_callback_gets_as_many_arguments_as_it_takes(callback: Callable[..., Any], taken: int) -> None:
+    got: list[Any] = []
+
+    @wraps(callback)
+    def noted(*args: Any) -> None:
+        got.append(callback(*args))
+
+    offer(noted, *OFFERED)
+    assert got == [OFFERED[:taken]]
+    assert callback(*OFFERED[:taken]) == OFFERED[:taken]
+    offer(callback, *OFFERED)
+
+
+@pytest.mark.parametrize(("name", "taken"), [("one", 1), ("two", 2), ("all", 3), ("__call__", 2)])
+def test_a_bound_method_gets_as_many_arguments_as_it_takes(name: str, taken: int) -> None:
+    receiver = Receiver()
+    offer(getattr(receiver, name), *OFFERED)
+    assert receiver.got == OFFERED[:taken]
+
+
+def test_an_object_that_can_be_called_may_be_a_callback() -> None:
+    receiver = Receiver()
+    offer(receiver, *OFFERED)
+    assert receiver.got == ("error", "code")
+
+
+def test_a_builtin_may_be_a_callback() -> None:
+    collected: list[Any] = []
+    offer(collected.append, *OFFERED)
+    assert collected == ["error"]
+    # It does not tell what it takes, and is offered everything.
+    with pytest.raises(TypeError, match="at most 2 arguments"):
+        offer(int, *OFFERED)
+
+
+def test_what_cannot_be_called_is_refused_where_it_was_given() -> None:
+    with pytest.raises(TypeError, match="callback= is no function: 'done'"):
+        later(FunctionScope(SimpleNamespace()), "done", tuple)  # type: ignore[arg-type]
+
+
+# -- where it runs
+
+
+def in_rule(function: Callable[[Scope], Any]) -> Any:
+    def rule() -> Any:
+        scope = current()
+        assert scope is not None
+        return function(scope)
+
+    return run_in_scope(rule, network=SimpleNamespace())
+
+
+def test_the_callback_form_is_the_blocking_form_in_a_child() -> None:
+    order: list[Any] = []
+
+    def work() -> tuple[Any, ...]:
+        sleep(0.01)
+        return None, "data"
+
+    def rule(scope: Scope) -> bool:
+        started = later(scope, lambda error, data: order.append((error, data, current() is scope)), work)
+        order.append("the rule goes on")
+        return started
+
+    assert in_rule(rule) is True
+    assert order == ["the rule goes on", (None, "data", True)]
+
+
+def test_it_is_false_when_nothing_can_be_started_any_more() -> None:
+    called: list[str] = []
+
+    def rule(scope: Scope) -> bool:
+        scope.deadline = Deadline(0.0)
+        return later(scope, lambda: called.append("called"), tuple)
+
+    assert in_rule(rule) is False
+    assert called == []
+
+
+def test_the_message_waits_for_callbacks_that_ask_again() -> None:
+    def rule(task: Task) -> None:
+        def ask(round_: int) -> None:
+            def done(value: int) -> None:
+                task.insert_result("ROUND", 1.0, value)
+                if value < 3:
+                    ask(value + 1)
+
+            def work() -> tuple[int]:
+                sleep(0.005)
+                return (round_,)
+
+            assert later(task, done, work)
+
+        ask(1)
+
+    assert scan_with(rule).symbols["ROUND"].options == ("1", "2", "3")
+
+
+def test_an_exception_in_a_callback_is_its_rules_failure_and_nobody_elses() -> None:
+    def asks(task: Task) -> bool:
+        def done(value: str) -> None:
+            raise ValueError(value)
+
+        return later(task, done, lambda: ("broken callback",))
+
+    def innocent(task: Task) -> bool:
+        return True
+
+    verdict = scan_with(asks, innocent)
+    (failure,) = verdict.failures
+    assert (failure.rule, failure.text) == ("ASKS", "ValueError: broken callback")
+    assert failure.traceback.splitlines()[1].endswith("in done") or "in done" in failure.traceback
+    assert set(verdict.symbols) == {"ASKS", "INNOCENT"}
+
+
+def test_a_callback_that_takes_more_than_there_is_is_its_rules_failure() -> None:
+    def asks(task: Task) -> None:
+        def done(a: Any, b: Any, c: Any) -> None: ...
+
+        later(task, done, lambda: (1, 2))
+
+    (failure,) = scan_with(asks).failures
+    assert "missing 1 required positional argument: 'c'" in failure.text
+
+
+# -- whose call it is
+
+
+def test_a_call_belongs_to_the_task_that_is_given_or_to_the_one_that_runs() -> None:
+    other = FunctionScope(SimpleNamespace())
+
+    def rule(scope: Scope) -> bool:
+        return scope_of(None, "x") is scope and scope_of(other, "x") is other
+
+    assert in_rule(rule)
+
+
+def test_a_call_outside_of_everything_says_so_in_words() -> None:
+    with pytest.raises(RuntimeError, match=r"^http\.request was called outside of any rule: a rule file may only register"):
+        scope_of(None, "http.request")
+
+
+def test_a_child_and_a_callback_know_their_task_too() -> None:
+    def rule(task: Task) -> tuple[Any, ...]:
+        later(task, lambda: task.insert_result("CALLBACK", 1.0, scope_of(None, "x") is task), tuple)
+        return True, task.spawn(scope_of, None, "x").get() is task
+
+    verdict = scan_with(rule_of(rule, "RULE"))
+    assert (verdict.symbols["RULE"].options, verdict.symbols["CALLBACK"].options) == (("True",), ("True",))

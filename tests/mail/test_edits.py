@@ -1,0 +1,154 @@
+"""Changes to a message's bytes."""
+
+from email.header import decode_header, make_header
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterd.mail.edits import edited, encode_words, rewritten_subject, with_body
+
+RAW = b"A: 1\r\nB: x\r\n folded\r\na: 2\r\nSubject: old\r\nA : 3\r\n\r\nbody\r\n"
+
+
+@pytest.mark.parametrize(
+    ("places", "left"),
+    [
+        (0, []),
+        (1, [b"a: 2", b"A : 3"]),
+        (2, [b"A: 1", b"A : 3"]),
+        (-1, [b"A: 1", b"a: 2"]),
+        (-3, [b"a: 2", b"A : 3"]),
+        (4, [b"A: 1", b"a: 2", b"A : 3"]),
+        (-4, [b"A: 1", b"a: 2", b"A : 3"]),
+        ([1, 3], [b"a: 2"]),
+        ([1, 1, 9], [b"a: 2", b"A : 3"]),
+    ],
+)
+def test_headers_are_removed_by_occurrence(places: Any, left: list[bytes]) -> None:
+    lines = edited(RAW, {"remove_headers": {"a": places}}).split(b"\r\n")
+    assert [line for line in lines if line.lower().startswith(b"a")] == left
+    assert b"B: x\r\n folded\r\n" in edited(RAW, {"remove_headers": {"a": places}})
+
+
+def test_a_folded_header_goes_with_all_its_lines() -> None:
+    assert b"folded" not in edited(RAW, {"remove_headers": {"B": 0}})
+
+
+def test_what_is_not_there_is_not_removed() -> None:
+    assert edited(RAW, {"remove_headers": {"C": 0}}) == RAW
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("v", 5),
+        ({"value": "v"}, 5),
+        ({"value": "v", "order": -1}, 5),
+        ({"value": "v", "order": 0}, 0),
+        ({"value": "v", "order": 1}, 1),
+        ({"value": "v", "order": 99}, 5),
+        ({"value": "v", "order": -2}, 4),
+        ({"value": "v", "order": -99}, 0),
+    ],
+)
+def test_headers_are_added_in_their_place(value: Any, place: int) -> None:
+    head = edited(RAW, {"add_headers": {"X": value}}).partition(b"\r\n\r\n")[0].replace(b"\r\n ", b" ").split(b"\r\n")
+    assert head.index(b"X: v") == place
+
+
+def test_a_name_may_be_added_several_times() -> None:
+    head = edited(RAW, {"add_headers": {"X": ["one", {"value": "two", "order": 0}]}})
+    assert head.startswith(b"X: two\r\n")
+    assert b"X: one\r\n\r\nbody" in head
+
+
+def test_removals_come_before_additions() -> None:
+    changed = edited(RAW, {"add_headers": {"A": "new"}, "remove_headers": {"A": 0}})
+    assert [line for line in changed.split(b"\r\n") if line.startswith(b"A")] == [b"A: new"]
+
+
+@pytest.mark.parametrize("value", ["v\r\nEvil: 1", "v\nEvil: 1", "v\r\n\r\nbody", "\r\nv"])
+def test_a_value_cannot_break_out_of_its_header(value: str) -> None:
+    changed = edited(RAW, {"add_headers": {"X": value, "Y\r\nEvil": "2"}})
+    lines = changed.partition(b"\r\n\r\nbody\r\n")[0].split(b"\r\n")
+    assert not [line for line in lines if line.startswith((b"Evil", b"body")) or line == b""]
+    assert b"YEvil: 2" in lines
+
+
+def test_a_subject_is_replaced_or_added() -> None:
+    assert b"\r\nSubject: new\r\n" in edited(RAW, {}, subject="new")
+    assert b": old" not in edited(RAW, {}, subject="new")
+    assert edited(b"A: 1\r\n\r\n", {}, subject="new") == b"A: 1\r\nSubject: new\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"A: 1\n\nbody\n", b"A: 1\nX: v\n\nbody\n"),
+        (b"A: 1\n", b"A: 1\nX: v\n\n"),
+        (b"A: 1", b"A: 1\r\nX: v\r\n\r\n"),
+        (b"", b"X: v\r\n\r\n"),
+        (b"\r\nbody", b"X: v\r\n\r\nbody"),
+        (b" odd\r\nA: 1\r\n\r\n", b" odd\r\nA: 1\r\nX: v\r\n\r\n"),
+    ],
+)
+def test_new_lines_end_as_the_messages_own(raw: bytes, expected: bytes) -> None:
+    if raw in (b"", b"\r\nbody"):
+        assert edited(raw, {"add_headers": {"X": "v"}}).startswith(b"X: v\r\n")
+    else:
+        assert edited(raw, {"add_headers": {"X": "v"}}) == expected
+
+
+def test_no_change_changes_nothing() -> None:
+    assert edited(RAW, {}) == RAW
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"A: 1\r\n\r\nold", b"A: 1\r\n\r\nnew\r\nbody\r\n"),
+        (b"A: 1\n\nold", b"A: 1\n\nnew\nbody\n"),
+        (b"A: 1\r\n", b"A: 1\r\n\r\nnew\r\nbody\r\n"),
+        (b"A: 1", b"A: 1\r\n\r\nnew\r\nbody\r\n"),
+        (b"", b"\r\nnew\r\nbody\r\n"),
+    ],
+)
+def test_a_new_body_follows_the_old_header(raw: bytes, expected: bytes) -> None:
+    assert with_body(raw, b"new\nbody\r\n") == expected
+
+
+# -- subjects
+
+
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ("*** SPAM *** %s", "*** SPAM *** hello"),
+        ("[%d] %s", "[7.50] hello"),
+        ("100%% %s%%", "100% hello%"),
+        ("%s %s", "hello hello"),
+        ("%x %", "%x %"),
+        ("%%s", "%s"),
+        ("plain", "plain"),
+    ],
+)
+def test_the_template_is_filled(template: str, made: str) -> None:
+    assert rewritten_subject(template, "hello", 7.5) == made
+
+
+def test_a_message_without_a_subject_gets_one() -> None:
+    assert rewritten_subject("SPAM %s", None, 1.0) == "SPAM "
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_comes_back_from_its_encoded_words(text: str) -> None:
+    encoded = encode_words(text)
+    assert encoded.isascii()
+    assert all(len(word) <= 75 for word in encoded.split(" ") if word.startswith("=?") and not text.isascii())
+    assert str(make_header(decode_header(encoded))) == text or (text.isascii() and text.isprintable() and encoded == text)
+
+
+def test_lone_surrogates_do_not_raise() -> None:
+    assert encode_words("a\ud800") == "=?UTF-8?B?YT8=?="
