@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -12,6 +11,7 @@ import pytest
 import filterd
 from filterd.daemon.assembly import Assembly
 from filterd.daemon.config import load_config
+from filterd.engine.loader import LoadError
 from filterd.engine.scheduler import Engine
 from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
@@ -19,11 +19,14 @@ from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.tls import _context
 from tests.support.certificates import Certificates
+from tests.support.daemon import running_daemon
 from tests.support.engine import rule_of
+from tests.support.http_server import Asked, answer, http_serving
 from tests.support.migrating import FAKE_DNS, Row, Services, read_rows, services
 from tests.support.migrating_names import NAMES, PROOFS
 from tests.support.partners import RedisServer, ask_redis
 from tests.support.rules import assembled
+from tests.test_docs import blocks
 
 PAGE = Path(__file__).parents[1] / "docs" / "migrating.md"
 ROWS = read_rows(PAGE)
@@ -90,11 +93,12 @@ def test_every_row_with_code_is_proven_and_the_others_say_why() -> None:
 def test_what_is_said_for_all_calls_is_configuration(tmp_path: Path, row: Row) -> None:
     for name in ("ca.pem", "client.pem", "client.key"):
         (tmp_path / name).touch()
-    (tmp_path / "filterd.toml").write_text(row.toml)
-    config = load_config(tmp_path / "filterd.toml")
-    section, _, rest = row.toml.partition(".")
-    key = rest.partition(" ")[0] if rest else ""
-    assert config.origin(f"{section}.{key}") != "default" if key.isidentifier() else config.http.tls_client_key is not None
+    file = tmp_path / "filterd.toml"
+    file.write_text(row.toml)
+    config = load_config(file)
+    assert [config.origin(line.partition(" = ")[0]) for line in row.toml.splitlines()] == [str(file)] * len(
+        row.toml.splitlines()
+    )
 
 
 # -- the lines of code
@@ -116,35 +120,39 @@ def worker(tmp_path_factory: pytest.TempPathFactory, _redis: RedisServer) -> Ite
 
 
 class Run:
-    """One line of the page in a rule of its own; `names` are what it stands among, before and after."""
+    """The code of one row in a rule of its own; `names` are what it stands among, before and after."""
 
-    def __init__(self, worker: Assembly, services: Services, section: str, row: Row) -> None:
+    def __init__(self, services: Services, row: Row, proof: str) -> None:
         self.row = row
+        self.proof = proof
+        self.web = services.web
         self.seen: list[Any] = []
         self.replies: list[Any] = []
-        self.network = worker.environment.network
         self.names: dict[str, Any] = {name: getattr(filterd, name) for name in filterd.__all__} | services.names
-        self.names.update(done=lambda *args: self.seen.append(args), params=filterd.redis.parse_server("module"))
+        self.names.update(params=filterd.redis.parse_server("module"), done=lambda *args: self.seen.append(args))
         if "cert=cert" in row.code:
             self.names["secure"] = services.mutual.url()
-        if section.startswith("TCP"):
+        if row.section == "TCP, by callbacks":
             self.names["servers"] = services.names["tcp_servers"]
-        before = PRELUDES.get(section)
 
-        def line(task: filterd.Task) -> None:
-            self.names["task"] = task
-            if before is not None:
-                before(self)
-            if section != "Pseudo-variables in a route":
-                exec(row.code, self.names)
+    def line(self, task: filterd.Task) -> None:
+        self.names["task"] = task
+        if self.row.section in PRELUDES:
+            PRELUDES[self.row.section](self)
+        if self.row.section != IN_A_ROUTE:
+            exec(self.row.code, self.names)
+        if self.row.section in STRAIGHT:
+            # Now, because at the end of the message connections are closed.
+            self.prove()
 
-        self.verdict: Verdict = Engine([rule_of(line, "ROW")], worker.environment).scan(ScanRequest(Message(MAIL), ENVELOPE))
-        handle = self.names.get("handle")
-        while isinstance(handle, filterd.http.Handle) and not handle.done:
-            gevent.sleep(0.01)
+    def prove(self, **further: object) -> None:
+        asked = self.web.asked[-1] if self.web.asked else None
+        prove(self.proof, self.names | {"seen": self.seen, "replies": self.replies, "asked": asked} | further)
 
-    def route(self, task: filterd.Task, reply: Any) -> None:
-        self.replies.append(reply)
+
+def prove(proof: str, names: dict[str, Any]) -> None:
+    told = {name: value for name, value in names.items() if re.search(rf"\b{name}\b", proof)}
+    assert eval(proof, dict(names)), f"not so: {proof}, with {told}"
 
 
 def connect(run: Run) -> None:
@@ -157,27 +165,33 @@ def connect_socket(run: Run) -> None:
 
 
 def mark_route(run: Run) -> None:
-    run.names["keep"] = run.route
+    run.names["keep"] = lambda task, reply: run.replies.append(reply)
     exec('@route("HTTP_REPLY")\ndef http_reply(task, reply):\n    keep(task, reply)', run.names)
 
 
 def come_by_a_reply(run: Run) -> None:
-    address = f"http://127.0.0.1:{run.names['dead']}/" if run.row.old == "`$http_err`" else run.names["url"]
-    filterd.http.query(address, route=lambda task, reply: exec(run.row.code, run.names | {"reply": reply}, run.names))
+    def http_reply(task: filterd.Task, reply: Any) -> None:
+        run.names["reply"] = reply
+        exec(run.row.code, run.names)
+
+    nobody = f"http://127.0.0.1:{run.names['dead']}/"
+    filterd.http.query(nobody if run.row.old == "`$http_err`" else run.names["url"], route=http_reply)
 
 
 def ask_three(run: Run) -> None:
-    for address in (run.names["url"], f"http://127.0.0.1:{run.names['dead']}/"):
-        filterd.http.request(address)
+    filterd.http.request(run.names["url"])
+    filterd.http.request(f"http://127.0.0.1:{run.names['dead']}/")
     filterd.http.request(run.names["slow"], timeout=0.05)
 
 
+IN_A_ROUTE = "Pseudo-variables in a route"
+STRAIGHT = ("TCP, straight", "LuaSocket")
 PRELUDES: dict[str, Callable[[Run], None]] = {
     "TCP, straight": connect,
     "Parameters": mark_route,
     "Functions": mark_route,
     "Setting pseudo-variables": mark_route,
-    "Pseudo-variables in a route": come_by_a_reply,
+    IN_A_ROUTE: come_by_a_reply,
     "Statistics": ask_three,
     "LuaSocket": connect_socket,
 }
@@ -193,7 +207,7 @@ def trusted(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iter
     _context.cache_clear()
 
 
-@pytest.mark.parametrize(("section", "key"), IN_A_RULE, ids=lambda part: str(part))
+@pytest.mark.parametrize(("section", "key"), IN_A_RULE)
 def test_the_line_works_in_a_rule(
     worker: Assembly,
     services_running: Services,
@@ -205,20 +219,22 @@ def test_the_line_works_in_a_rule(
 ) -> None:
     (row,) = rows_of(section, key)
     ask_redis(redis_server.port, "SET", "k", "v")
-    if "connect_ssl" in key:
+    if key == "connect_ssl":
         request.getfixturevalue("trusted")
     caplog.set_level("INFO", "filterd.rule")
-    run = Run(worker, services_running, section, row)
-    assert run.verdict.failures == ()
-    web = SimpleNamespace(**{name: getattr(services_running, name).asked for name in ("web", "secure", "mutual")})
-    asked = (web.web or [None])[-1]
-    found = {"verdict": run.verdict, "seen": run.seen, "replies": run.replies, "asked": asked, "logged": caplog.text}
-    prove(PROOFS[section][key], run.names | found)
+    run = Run(services_running, row, PROOFS[section][key])
+    verdict = scan(Engine([rule_of(run.line, "ROW")], worker.environment))
+    handle = run.names.get("handle")
+    while isinstance(handle, filterd.http.Handle) and not handle.done:
+        gevent.sleep(0.01)
+    if section not in STRAIGHT:
+        run.prove(verdict=verdict, logged=caplog.text)
 
 
-def prove(proof: str, names: dict[str, Any]) -> None:
-    told = {name: value for name, value in names.items() if re.search(rf"\b{name}\b", proof)}
-    assert eval(proof, dict(names)), f"not so: {proof}, with {told}"
+def scan(engine: Engine) -> Verdict:
+    verdict = engine.scan(ScanRequest(Message(MAIL), ENVELOPE))
+    assert verdict.failures == ()
+    return verdict
 
 
 @pytest.mark.parametrize("key", PROOFS["Registering"])
@@ -230,7 +246,62 @@ def test_the_line_works_at_the_top_of_a_rule_file(tmp_path: Path, key: str) -> N
         'register_symbol(name="OTHER", callback=lambda task: None)\n' + row.code + "\n"
     )
     with assembled(tmp_path, [file], "[modules.module]\nlevel = 3\n") as assembly:
-        verdict = assembly.engine.scan(ScanRequest(Message(MAIL), ENVELOPE))
-        assert verdict.failures == ()
+        verdict = scan(assembly.engine)
         names = vars(assembly.rules.modules[0])
         prove(PROOFS["Registering"][key], {**names, "rules": assembly.rules.registry.rules, "verdict": verdict})
+
+
+# -- what is said between the tables
+
+
+def kamailio(folder: Path, port: int, change: tuple[str, str] = ("", "")) -> Path:
+    """The page's example of a query and its route, asking this port."""
+    (block,) = blocks("python", PAGE)
+    file = folder / "ask.py"
+    file.write_text(block.values[0].replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace(*change))
+    return file
+
+
+def test_a_query_and_its_route(tmp_path: Path, services_running: Services) -> None:
+    with assembled(tmp_path, [kamailio(tmp_path, services_running.web.port)]) as assembly:
+        assert scan(assembly.engine).symbols["REPLIED"].options == ("200 OK",)
+    assert services_running.web.asked[-1].body == b"from=ann%40example.org"
+    with assembled(tmp_path, [kamailio(tmp_path, services_running.names["dead"])]) as assembly:
+        assert scan(assembly.engine).symbols == {}
+
+
+def test_a_route_that_does_not_exist_is_found_at_load(tmp_path: Path) -> None:
+    file = kamailio(tmp_path, 8080, ('@route("HTTP_REPLY")', '@route("ANOTHER")'))
+    with pytest.raises(LoadError, match="there is no route 'HTTP_REPLY'"), assembled(tmp_path, [file]):
+        pass
+
+
+def test_a_library_in_plain_python_waits_as_our_own_calls_do(tmp_path: Path) -> None:
+    """Both messages' connections must be there before either is answered."""
+    rule = """
+        from http.client import HTTPConnection
+        from filterd import rule
+
+        @rule("PLAIN", score=1.0)
+        def plain(task):
+            connection = HTTPConnection("127.0.0.1", int(task.get_request_header("Port")), timeout=5)
+            connection.request("GET", "/")
+            return True, connection.getresponse().read().decode()
+    """
+
+    def respond(asked: Asked) -> bytes:
+        while server.accepted < 2:
+            gevent.sleep(0.01)
+        return answer(b"both are here")
+
+    with http_serving(respond) as server, running_daemon(tmp_path, {"plain": rule}) as daemon:
+        scans = [gevent.spawn(daemon.scan, MAIL, Port=str(server.port)) for _ in range(2)]
+        replies = [one.get() for one in scans]
+    assert [reply["symbols"]["PLAIN"]["options"] for reply in replies] == [["both are here"]] * 2
+
+
+@pytest.mark.parametrize("name", ["urls", "emails", "settings", "enable_symbol", "disable_symbol", "images", "archives"])
+def test_what_nothing_answers_to_yet(name: str) -> None:
+    """Else it deserves a row."""
+    assert not hasattr(filterd.Task, name)
+    assert not hasattr(Message, name)

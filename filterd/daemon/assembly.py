@@ -15,7 +15,7 @@ from filterd.engine.loader import LoadError, Problem, Rules, load_rules
 from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
-from filterd.mail.results import GroupCap, Scoring, SymbolScore
+from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
 from filterd.net.greenlets import Crew
 from filterd.net.guard import CpuGuard
@@ -79,7 +79,18 @@ def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
         for name, group in config.groups.items()
         if group.max_score is not None or group.min_score is not None
     }
-    return Scoring(symbols, caps, config.actions.thresholds)
+    actions = config.actions
+    custom = {action_name(name): one for name, one in config.custom_actions.items()}
+    earned = {name: one.threshold for name, one in custom.items() if one.threshold is not None}
+    return Scoring(
+        symbols,
+        caps,
+        actions.thresholds | earned,
+        custom={name: one.milter for name, one in custom.items()},
+        subject=config.results.subject,
+        grow_factor=config.results.grow_factor,
+        unknown_score=config.results.unknown_score,
+    )
 
 
 def assemble(

@@ -39,6 +39,7 @@ from filterd.daemon.origins import dotted
 __all__ = [
     "Actions",
     "Config",
+    "CustomAction",
     "Dns",
     "FakeRecord",
     "Group",
@@ -48,6 +49,7 @@ __all__ = [
     "Log",
     "Redis",
     "RedisServers",
+    "Results",
     "Rules",
     "Section",
     "Symbol",
@@ -189,6 +191,24 @@ class Actions(Section):
         return {name: score for name, score in found.items() if score is not None}
 
 
+class Results(Section):
+    """`[results]`: how findings are summed up and told."""
+
+    subject: str = "*** SPAM *** %s"
+    grow_factor: Annotated[float, Field(ge=1)] = 1.0
+    unknown_score: float = 0.0
+
+
+class CustomAction(Section):
+    """`[custom_actions.NAME]`: an action of one's own; without a threshold only a rule can ask for it.
+
+    `milter` is what an MTA is to do with the message: "discard" or "quarantine".
+    """
+
+    threshold: float | None = None
+    milter: Literal["discard", "quarantine"] | None = None
+
+
 class Symbol(Section):
     """`[symbols]` NAME: what is None leaves to the rule what it says of itself."""
 
@@ -226,6 +246,8 @@ class Config(Section):
     http: Http = Http()
     redis: Redis = Redis()
     actions: Actions = Actions()
+    custom_actions: Named[CustomAction] = Field(default_factory=nothing)
+    results: Results = Results()
     symbols: Named[Scored[Symbol]] = Field(default_factory=nothing)
     groups: Named[Group] = Field(default_factory=nothing)
     modules: Free[Any] = Field(default_factory=nothing)

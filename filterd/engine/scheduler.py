@@ -22,6 +22,7 @@ from filterd.engine.order import Order
 from filterd.engine.plan import Level, Plan, Plans, place_of, stage_of
 from filterd.engine.registry import Rule
 from filterd.engine.settings import Choice, SettingsError
+from filterd.mail.edits import rewritten_subject
 from filterd.mail.request import ScanRequest
 from filterd.mail.results import PreResult
 from filterd.mail.verdict import Hit, RuleFailure, Verdict
@@ -287,6 +288,7 @@ class Engine:
                 task.jobs.join()
 
     def _judge(self, task: Scan) -> Verdict:
+        task.results.grow()
         action, score, pre_result = task.results.judgement()
         messages = task.messages
         if pre_result is not None and pre_result.message is not None:
@@ -304,6 +306,9 @@ class Engine:
             # Rspamd's placeholder for a message without one; an empty request has no message at all.
             message_id=(task.message.message_id or "undef") if task.message.size else None,
             passthrough_module=None if pre_result is None else pre_result.module,
+            milter_action=scoring.custom.get(action),
+            subject=rewritten_subject(scoring.subject, task.message.subject, score) if action == "rewrite subject" else None,
+            body=task.new_body,
             timed_out=task.timed_out,
         )
 

@@ -50,11 +50,20 @@ class GroupCap:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Scores, caps and thresholds of one configuration. `thresholds` maps an action to the score that earns it."""
+    """Scores, caps and thresholds of one configuration.
+
+    `thresholds` maps an action to the score that earns it; `custom` the actions that clients do not know to what an MTA is to
+    do then ("discard", "quarantine" or None). `subject` is the template for rewritten subjects, `grow_factor` (1 or more) what
+    positive scores grow by in the end, `unknown_score` the score of a symbol nobody configured.
+    """
 
     symbols: Mapping[str, SymbolScore] = field(default_factory=dict)
     caps: Mapping[str, GroupCap] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    custom: Mapping[str, str | None] = field(default_factory=dict)
+    subject: str = "*** SPAM *** %s"
+    grow_factor: float = 1.0
+    unknown_score: float = 0.0
     ladder: tuple[tuple[float, str], ...] = field(init=False, default=())
     """Thresholds from the highest down, of equal ones the strictest first."""
 
@@ -79,9 +88,6 @@ class Scoring:
             if score >= limit:
                 return name
         return "no action"
-
-
-_UNKNOWN = SymbolScore()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ class Results:
     def insert(self, name: str, weight: float = 1.0, options: Iterable[str] = ()) -> Hit:
         """Record a hit and return the symbol's standing."""
         self._check_open()
-        setting = self.scoring.symbols.get(name, _UNKNOWN)
+        setting = self.scoring.symbols.get(name)
+        if setting is None:
+            setting = SymbolScore(self.scoring.unknown_score)
         if not isfinite(weight):
             weight = 0.0
         points = setting.score * weight
@@ -186,9 +194,25 @@ class Results:
             if group in self.scoring.caps:
                 self._group_totals[group] = self._group_totals.get(group, 0.0) + points
 
+    def grow(self) -> None:
+        """Let positive scores grow by the configured factor; once, when all rules have ended."""
+        highest = max(self.scoring.thresholds.values(), default=0.0)
+        if self.scoring.grow_factor <= 1.0 or highest <= 0.0:
+            return
+        positive = [hit for hit in self.symbols.values() if hit.score > 0.0]
+        factor = self.scoring.grow_factor
+        for hit in positive:
+            factor *= 1.0 + (self.scoring.grow_factor - 1.0) * hit.score / highest
+        for hit in positive:
+            self.score += hit.score * (factor - 1.0)
+            hit.score *= factor
+
     def decide(self, pre_result: PreResult) -> None:
-        """Add a pre-result; the highest priority decides, among equals the first."""
+        """Add a pre-result; the highest priority decides, among equals the first. ValueError for an action nobody knows."""
         self._check_open()
+        if pre_result.action not in ACTIONS and pre_result.action not in self.scoring.custom:
+            known = ", ".join([*ACTIONS, *self.scoring.custom])
+            raise ValueError(f"there is no action {pre_result.action!r}; there are {known}")
         self.pre_results.append(pre_result)
         self.pre_results.sort(key=lambda one: -one.priority)
 

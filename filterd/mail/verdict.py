@@ -55,7 +55,9 @@ class Verdict:
 
     `required_score` is the reject threshold, else the highest threshold there is, else None. `messages` maps a category to a
     text for the client (`smtp_message` is what the MTA should say). `milter` holds the reply object of the Rspamd protocol
-    (section "milter" of its JSON). `timings` maps a rule's name to the seconds it took, waits included.
+    (section "milter" of its JSON). `subject` is the rewritten one, encoded. `milter_action` is what an MTA is to do for an
+    action of one's own ("discard", "quarantine"), `body` the new body if a rule replaced it. `urls` and `emails` are None
+    unless they were looked at or asked for. `timings` maps a rule's name to the seconds it took, waits included.
     """
 
     action: str
@@ -70,6 +72,10 @@ class Verdict:
     message_id: str | None = None
     subject: str | None = None
     passthrough_module: str | None = None
+    milter_action: str | None = None
+    body: bytes | None = None
+    urls: tuple[object, ...] | None = None
+    emails: tuple[str, ...] | None = None
     is_skipped: bool = False
     timed_out: bool = False
     seconds: float = 0.0

@@ -89,7 +89,10 @@ class Resolver:
         inquiry.left -= 1
         if inquiry.left:
             try:
-                inquiry.event.wait(until=until, phase="dns", peer=peer)
+                # Where something held the loop, time and answers are up together; in the second wait the answers are read.
+                inquiry.event.wait(until=until, phase="dns", peer=peer) or inquiry.event.wait(
+                    until=until, phase="dns", peer=peer
+                )
             except BaseException as error:
                 for answer in inquiry.answers:
                     if answer is None:

@@ -34,6 +34,9 @@ TICK = 0.01
 BURST = 128
 """Questions asked again in one go, before others have their turn."""
 
+LARGE = 8192
+"""Octets of a reply beyond which it is not kept. With 64 KB each, whoever sends mail could fill our memory with his records."""
+
 _NO_EDNS = (RCODE_TEXTS[1], RCODE_TEXTS[4])  # what servers say that do not know it (RFC 6891 7, RFC 2671 5.3)
 _FINAL = (None, NO_NAME, NO_RECORDS)
 
@@ -119,6 +122,7 @@ class Exchange:
                 self._again(pending, place)
         elif reply.error in _FINAL:
             pending.peer = place.peer
+            pending.large = len(data) > LARGE
             self._finish(pending, reply)
         elif pending.edns and reply.error in _NO_EDNS:
             pending.edns = False

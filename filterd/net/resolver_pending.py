@@ -52,7 +52,20 @@ class Place(Protocol):
 class Pending:
     """A question that has been asked and not been answered."""
 
-    __slots__ = ("asked", "best", "done", "edns", "inquiries", "peer", "places", "question", "repeats", "stream", "tried")
+    __slots__ = (
+        "asked",
+        "best",
+        "done",
+        "edns",
+        "inquiries",
+        "large",
+        "peer",
+        "places",
+        "question",
+        "repeats",
+        "stream",
+        "tried",
+    )
 
     def __init__(self, question: bytes, asked: float) -> None:
         self.question = question
@@ -72,6 +85,8 @@ class Pending:
         self.edns = True
         self.stream = False
         """It must be asked by TCP."""
+        self.large = False
+        """Its answer is too large to be kept."""
         self.done = False
 
     def leave(self) -> None:

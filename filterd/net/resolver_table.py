@@ -3,7 +3,8 @@
 Promises:
 
 * An answer is kept no longer than its time to live and MAX_AGE, and never a failure of a server or a part of an answer.
-* Memory is bounded: the young half, when it is full, becomes the old one, whose rest is forgotten. What is used stays.
+* Memory is bounded: the young half, when it is full, becomes the old one, whose rest is forgotten. What is used stays, and
+  what is large is not kept at all.
 """
 
 from typing import NamedTuple
@@ -65,7 +66,7 @@ class Table:
     def answered(self, pending: Pending, reply: Reply, now: float) -> None:
         """Keep the reply instead of its question, or neither."""
         question = pending.question
-        if reply.ttl and self._keeps and not reply.truncated:
+        if reply.ttl and self._keeps and not (reply.truncated or pending.large):
             self.put(question, Kept(reply, now, now + min(reply.ttl, MAX_AGE), pending.peer))
         elif self._young.get(question) is pending:
             del self._young[question]

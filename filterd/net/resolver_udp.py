@@ -3,7 +3,7 @@
 Promises:
 
 * Only the server itself is heard: the sockets are connected. Ids and ports cannot be predicted (RFC 5452 9): a question leaves
-  by a random socket of SOCKETS, and a socket is replaced by one with another port after LIFE questions.
+  by a random socket of SOCKETS, and a socket is replaced by one with another port after LIFE questions, or MAX_AGE seconds.
 * A server that refuses (ICMP) is noticed at once.
 """
 
@@ -17,13 +17,16 @@ from filterd.net.resolver_pending import Numbers, Pending, Receiver
 from filterd.net.stream import Socket, peer_name
 from filterd.proto.dns import render_query
 
-__all__ = ["LIFE", "SOCKETS", "UdpSockets"]
+__all__ = ["LIFE", "MAX_AGE", "SOCKETS", "UdpSockets"]
 
 SOCKETS = 16
 """One overflows under load (its buffer holds some 200 replies), and its port could be guessed."""
 
 LIFE = 1000
 """Questions by one socket; a new one costs 20 µs."""
+
+MAX_AGE = 60.0
+"""Seconds in which a socket is given questions: who asks little would keep a port for days."""
 
 MOST = 4096
 """Questions under way on one socket: beyond that it is rather the server that has a problem."""
@@ -50,9 +53,9 @@ class UdpSockets:
         number = self._numbers.next()
         slot = number % SOCKETS
         one = self._current[slot]
-        if one is None or one.sent >= LIFE:
+        if one is None or one.sent >= LIFE or pending.asked >= one.too_old:
             try:
-                fresh = _UdpSocket(self)
+                fresh = _UdpSocket(self, pending.asked + MAX_AGE)
             except OSError:
                 return False
             self._open.add(fresh)
@@ -99,12 +102,13 @@ class UdpSockets:
 
 
 class _UdpSocket:
-    __slots__ = ("_owner", "_reader", "_retired", "peer", "sent", "server", "sock", "waiting")
+    __slots__ = ("_owner", "_reader", "_retired", "peer", "sent", "server", "sock", "too_old", "waiting")
 
     stream = False
 
-    def __init__(self, owner: UdpSockets) -> None:
+    def __init__(self, owner: UdpSockets, too_old: float) -> None:
         self._owner = owner
+        self.too_old = too_old
         self._retired = False
         self.server = owner.server
         self.peer = owner.peer

@@ -92,6 +92,8 @@ def render_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes:
         reply["passthrough_module"] = verdict.passthrough_module
     if verdict.subject is not None:
         reply["subject"] = verdict.subject
+    if verdict.milter_action is not None:
+        reply["reject"] = verdict.milter_action
     if verdict.thresholds:
         reply["thresholds"] = {action: _number(score) for action, score in verdict.thresholds.items()}
     reply["symbols"] = {name: _symbol(hit) for name, hit in verdict.symbols.items()}
@@ -101,6 +103,10 @@ def render_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes:
     if verdict.failures:
         messages = {**messages, "rule_failures": "; ".join(map(str, verdict.failures))}
     reply["messages"] = messages
+    if verdict.urls:
+        reply["urls"] = verdict.urls
+    if verdict.emails:
+        reply["emails"] = verdict.emails
     if "profile" in flags:
         reply["profile"] = {rule: _number(seconds * 1000.0) for rule, seconds in verdict.timings.items()}
     if verdict.message_id is not None:

@@ -8,11 +8,12 @@ Promises:
 * A connection is kept only when its client asked for that, and one client's fault never reaches another's connection.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from logging import getLogger
 from time import monotonic, time
 
+from filterd.mail.edits import with_body
 from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import Overloaded, ScanRequest
@@ -99,7 +100,13 @@ class HttpServer:
             return self._error(500, "internal error, see the log", "task-error", request, keep=keep), keep
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining
-        return self._render(200, rspamd.render_verdict(verdict, flags=envelope.flags), request, keep=keep), keep
+        body = rspamd.render_verdict(verdict, flags=envelope.flags)
+        headers: list[tuple[str, http1.HeaderValue]] = []
+        if verdict.body is not None and "body_block" in envelope.flags:
+            # The new message follows the JSON; a milter, which has the header already, gets its body only.
+            headers.append(("Message-Offset", len(body)))
+            body += verdict.body if "milter" in envelope.flags else with_body(request.body, verdict.body)
+        return self._render(200, body, request, keep=keep, headers=headers), keep
 
     def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, *, keep: bool) -> bytes:
         return self._render(status, rspamd.render_error(text, domain), request, keep=keep, reason=text)
@@ -113,6 +120,7 @@ class HttpServer:
         keep: bool,
         content_type: str = rspamd.JSON,
         reason: str | None = None,
+        headers: Sequence[tuple[str, http1.HeaderValue]] = (),
     ) -> bytes:
         now = int(time())
         if now != self._date_of:
@@ -123,6 +131,7 @@ class HttpServer:
             body=body,
             content_type=content_type,
             keep_alive=keep,
+            headers=headers,
             reason=reason,
             date=self._date,
             head=request is not None and request.method == "HEAD",

@@ -35,6 +35,7 @@ class Task(Scope):
         self.results = Results(environment.scoring)
         self.timed_out = False
         self.messages: dict[str, str] = {}
+        self.new_body: bytes | None = None
         self.milter_reply: dict[str, Any] = {}
         self.failures: list[RuleFailure] = []
         self.timings: dict[str, float] = {}
@@ -192,6 +193,10 @@ class Task(Scope):
         """A text for the client under a category."""
         have = self.messages.get(category)
         self.messages[category] = text if have is None else f"{have}; {text}"
+
+    def replace_body(self, text: str | bytes) -> None:
+        """Another body for the message; clients that asked for it (`Flags: body_block`) get the whole message with it."""
+        self.new_body = text.encode() if isinstance(text, str) else text
 
     # -- concurrency, variables, log
 

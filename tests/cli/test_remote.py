@@ -40,6 +40,10 @@ def answering(reply: bytes) -> Iterator[str]:
             with connection:
                 connection.recv(65536)
                 connection.sendall(reply)
+                # Closing with something unread would be a reset, and take the reply with it.
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    pass
 
         thread = threading.Thread(target=serve)
         thread.start()

@@ -199,10 +199,15 @@ def uncommented(path: Path) -> str:
     return re.sub(r"^#(?=\S)", "", path.read_text(), flags=re.MULTILINE)
 
 
+NAMED = tuple(
+    f"{section}." for section in Config.model_fields if any(key.startswith(f"{section}.NAME") for key in schema_keys())
+)
+
+
 def keys_written(table: dict[str, object], prefix: str = "") -> set[str]:
     found = set()
     for key, value in table.items():
-        named = prefix in ("listen.", "symbols.", "groups.", "modules.") or (prefix == "redis." and isinstance(value, dict))
+        named = prefix in NAMED or (prefix == "redis." and isinstance(value, dict))
         step = "NAME" if named else f'"{key}"' if " " in key else key
         if isinstance(value, list) and value and isinstance(value[0], dict):
             value = value[0]

@@ -487,3 +487,26 @@ def test_rules_that_never_wait_share_one_greenlet() -> None:
 def test_ids_differ_from_message_to_message() -> None:
     engine = engine_of(hit)
     assert len({engine.scan(request()).task_id for _ in range(100)}) == 100
+
+
+# -- the verdict
+
+
+def test_a_rewritten_subject_is_part_of_the_verdict() -> None:
+    verdict = scan_with(rule_of(hit, score=7.0), thresholds={"rewrite subject": 5.0, "reject": 15.0})
+    assert (verdict.action, verdict.subject) == ("rewrite subject", "*** SPAM *** hello")
+
+
+def test_a_replaced_body_is_part_of_the_verdict() -> None:
+    def replaces(task: Task) -> None:
+        task.replace_body("neu: ü")
+
+    assert scan_with(replaces).body == "neu: ü".encode()
+
+
+def test_an_action_nobody_knows_is_the_rules_error() -> None:
+    def decides(task: Task) -> None:
+        task.set_pre_result("bounce")
+
+    (failure,) = scan_with(decides).failures
+    assert failure.text.startswith("ValueError: there is no action 'bounce'; there are reject, soft reject")

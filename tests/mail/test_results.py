@@ -201,7 +201,7 @@ def test_a_pre_result_may_bring_a_score(action: str, given: float | None, score:
     ],
 )
 def test_a_floor_raises_a_weaker_action_and_lowers_none(floor: str, weight: float, expected: tuple[str, float]) -> None:
-    found = results()
+    found = Results(Scoring(SYMBOLS, {}, THRESHOLDS, custom={"custom": None}))
     found.insert("TWO", weight)
     found.decide(PreResult(floor, least=True))
     assert found.decided is None
@@ -222,3 +222,47 @@ def test_a_sealed_result_does_not_change() -> None:
         with pytest.raises(RuntimeError, match="verdict is made"):
             change()
     assert found.judgement() == ("no action", 2.0, None)
+
+
+# -- actions of one's own, growth, unknown symbols
+
+
+def test_an_action_of_ones_own_is_earned_and_may_be_asked_for() -> None:
+    found = Results(
+        Scoring(SYMBOLS, thresholds={"reject": 15.0, "review": 3.0}, custom={"review": "quarantine", "later": None})
+    )
+    found.insert("TWO", 2.0)
+    assert found.judgement()[0] == "review"
+    found.decide(PreResult("later"))
+    assert found.judgement()[0] == "later"
+
+
+def test_an_action_nobody_knows_is_refused_with_those_there_are() -> None:
+    found = Results(Scoring(custom={"review": None}))
+    with pytest.raises(ValueError, match=r"there is no action 'bounce'; there are reject, .*, no action, review"):
+        found.decide(PreResult("bounce"))
+
+
+def test_positive_scores_grow_together() -> None:
+    found = Results(Scoring(SYMBOLS, thresholds={"reject": 10.0}, grow_factor=1.5))
+    for name in ("TWO", "ONE", "GOOD"):
+        found.insert(name)
+    found.grow()
+    factor = 1.5 * (1 + 0.5 * 2 / 10) * (1 + 0.5 * 1 / 10)
+    assert {name: hit.score for name, hit in found.symbols.items()} == pytest.approx(
+        {"TWO": 2 * factor, "ONE": factor, "GOOD": -3}
+    )
+    assert found.score == pytest.approx(3 * factor - 3)
+
+
+@pytest.mark.parametrize(("factor", "thresholds"), [(1.0, {"reject": 10.0}), (2.0, {}), (2.0, {"reject": -1.0})])
+def test_without_a_factor_or_a_limit_nothing_grows(factor: float, thresholds: dict[str, float]) -> None:
+    found = Results(Scoring(SYMBOLS, thresholds=thresholds, grow_factor=factor))
+    found.insert("TWO")
+    found.grow()
+    assert found.score == 2.0
+
+
+def test_an_unknown_symbol_may_count_what_is_configured_for_it() -> None:
+    found = Results(Scoring(unknown_score=0.5))
+    assert found.insert("NOBODY", 2.0).score == 1.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -163,6 +164,21 @@ def test_who_has_less_patience_leaves_and_the_answer_is_kept_for_the_next(resolv
     assert (resolver.stats.timeouts, resolver.stats.replies) == (1, 1)
 
 
+def test_an_answer_that_came_while_something_held_the_loop_is_not_late(resolver_of: Make) -> None:
+    with dns_serving(known("A 192.0.2.1")) as server:
+        for way in (True, False):
+            resolver = resolver_of(server, timeout=5.0, prefer_tcp=way)
+            resolver.lookup("first.test")
+            count = len(server.asked)
+            waiting = gevent.spawn(resolver.ask, [("a.test", "a")], until=monotonic() + 0.2)
+            while len(server.asked) == count:
+                gevent.sleep(0.001)
+            end = monotonic() + 0.3
+            while monotonic() < end:
+                pass
+            assert waiting.get() == [["192.0.2.1"]]
+
+
 def test_one_that_is_stopped_while_it_waits_is_told_where(resolver_of: Make) -> None:
     with dns_serving(lambda asked: answer(asked, "A 192.0.2.1") if asked.name == "a.test" else None) as server:
         resolver = resolver_of(server, timeout=1.0)
@@ -229,6 +245,14 @@ def test_what_may_not_be_kept_is_asked_again(resolver_of: Make, respond: Any, te
         for _ in range(2):
             assert resolver.ask([("a.test", "a")]) == [text or ["192.0.2.1"]]
     assert len(server.asked) == 2
+
+
+def test_what_is_large_is_not_kept(resolver_of: Make) -> None:
+    with dns_serving(known(*[f'TXT "{i:04}{"x" * 240}"' for i in range(100)])) as server:
+        resolver = resolver_of(server)
+        for _ in range(2):
+            assert len(resolver.lookup("a.test", "txt")) == 100
+    assert server.ways == "tt"
 
 
 def test_with_no_cache_only_questions_at_one_time_are_one(resolver_of: Make) -> None:

@@ -408,7 +408,7 @@ def test_what_was_asked_again_meanwhile_is_not_lost_with_the_line() -> None:
             gevent.sleep(0.1)
         return answer(asked, "A 192.0.2.1")
 
-    with dns_serving(respond) as server, resolving(server, prefer_tcp=True, timeout=0.2) as resolver:
+    with dns_serving(respond) as server, resolving(server, prefer_tcp=True, timeout=0.5) as resolver:
         slow = gevent.spawn(ask, resolver, "slow.test")
         gevent.sleep(0.05)
         assert ask(resolver) == GOOD  # so the line is not a silent one
@@ -462,8 +462,8 @@ def test_a_resolver_restarted_under_load_fails_nobody(tmp_path: Path, prefer_tcp
     with resolving(port, timeout=0.3, retransmits=20, prefer_tcp=prefer_tcp) as resolver:
         with unbound():
             load = [gevent.spawn(asks, resolver) for _ in range(20)]
-            gevent.sleep(0.1)
-            assert resolver.stats.replies > 50
+            while resolver.stats.replies < 100:
+                gevent.sleep(0.001)
         assert resolver.stats.replies < 2000
         gevent.sleep(0.1)
         with unbound():

@@ -39,6 +39,10 @@ def test_what_may_not_be_kept_leaves_with_its_question() -> None:
     table = Table(10)
     put(table, b"q", ttl=0)
     put(table, b"r", truncated=True)
+    large = Pending(b"s", 0.0)
+    large.large = True
+    table.put(b"s", large)
+    table.answered(large, Reply(None, ("192.0.2.1",), 60), 0.0)
     assert len(table) == 0
     none = Table(0)
     put(none, b"q")

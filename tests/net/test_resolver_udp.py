@@ -10,7 +10,7 @@ import pytest
 
 from filterd.net import resolver_udp
 from filterd.net.resolver_pending import Numbers, Pending, Place
-from filterd.net.resolver_udp import SOCKETS, UdpSockets
+from filterd.net.resolver_udp import MAX_AGE, SOCKETS, UdpSockets
 from filterd.proto.dns import encode_question
 from tests.support.dns_server import Asked, DnsPeer, answer, dns_serving
 from tests.support.partners import free_port
@@ -108,6 +108,17 @@ def test_a_socket_that_has_lived_is_replaced_and_closes_when_it_has_heard_all(
     soon(lambda: len(notes.heard) == 400)
     assert descriptors() - before <= SOCKETS
     assert notes.given_up == []
+
+
+def test_a_socket_that_is_asked_seldom_is_replaced_in_time(sockets: UdpSockets, server: DnsPeer, notes: Notes) -> None:
+    for asked in (0.0, MAX_AGE - 0.1, MAX_AGE, 2 * MAX_AGE):
+        for _ in range(300):
+            assert sockets.send(Pending(QUESTION, asked))
+        soon(lambda: len(notes.heard) % 300 == 0)
+    sources = [{one.source for one in server.asked[i : i + 300]} for i in range(0, 1200, 300)]
+    assert sources[0] == sources[1]
+    assert not sources[1] & sources[2]
+    assert not sources[2] & sources[3]
 
 
 def test_what_is_not_asked_any_more_is_not_heard(sockets: UdpSockets, server: DnsPeer, notes: Notes) -> None:

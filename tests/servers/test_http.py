@@ -254,3 +254,30 @@ def test_many_connections_at_once_each_get_their_own_answer() -> None:
             partial(ask, listener, POST.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: %d" % number, 1)) for number in range(200)
         )
     assert [json.loads(body)["messages"]["qid"] for _, _, body in replies] == [str(number) for number in range(200)]
+
+
+# -- a replaced body
+
+
+def replacing(request: ScanRequest) -> Verdict:
+    return Verdict("no action", 0.0, 15.0, body=b"new\nbody\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [("body_block", MAIL.partition(b"\r\n\r\n")[0] + b"\r\n\r\nnew\r\nbody\r\n"), ("body_block, milter", b"new\nbody\n")],
+)
+def test_who_asks_for_it_gets_the_new_message_behind_the_json(flags: str, message: bytes) -> None:
+    with serving(replacing) as listener:
+        asked = POST.replace(b"HTTP/1.1", b"HTTP/1.1\r\nFlags: " + flags.encode(), 1)
+        _, headers, body = ask(listener, asked)
+    offset = int(headers["message-offset"])
+    assert json.loads(body[:offset])["action"] == "no action"
+    assert body[offset:] == message
+
+
+def test_who_does_not_ask_gets_json_only() -> None:
+    with serving(replacing) as listener:
+        _, headers, body = ask(listener, POST)
+    assert "message-offset" not in headers
+    assert json.loads(body)["action"] == "no action"

@@ -46,9 +46,10 @@ FAKE_DNS = "".join(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: `section` is the heading it stands under, `old` what it is for, `toml` its third cell.
+    """One row: `section` is the heading it stands under, `old` what it is for, `toml` the code of its third cell.
 
-    `code` are the lines of Python at the beginning of the second cell, "" where a dash and words say why there are none.
+    `code` are the lines of Python at the beginning of the second cell, `words` what follows; a row without code has a dash and
+    the reason.
     """
 
     section: str
@@ -59,18 +60,18 @@ class Row:
 
 
 def read_rows(page: Path) -> list[Row]:
-    """The rows of all tables under a heading, without those that say what the columns are."""
+    """The rows of all tables under the title, without those that say what the columns are."""
     rows: list[Row] = []
     section = ""
     is_head = True
     for line in page.read_text().splitlines():
-        if line.startswith("#"):
+        if line.startswith("##"):
             section = line.lstrip("#").strip()
         if not line.startswith("|"):
             is_head = True
         elif line.startswith("|---"):
             is_head = False
-        elif not is_head and section and not line.startswith("| `url`"):
+        elif section and not is_head:
             rows.append(_row(section, [cell.strip() for cell in _CELLS.split(line)[1:-1]]))
     return rows
 
