@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# name -> the module it is in; a module itself has an empty attribute.
+# name -> the module it is in.
 _WHERE = {
     **dict.fromkeys(("Registry", "register_symbol", "rule", "virtual"), "filterd.engine.registry"),
     **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
@@ -59,15 +59,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value: Any = import_module(f"filterd.api.{name}")
-    elif name in _WHERE:
-        value = getattr(import_module(_WHERE[name]), name)
-    else:
-        raise AttributeError(f"module 'filterd' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or else a misspelt name in a rule file is Any to a type checker
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            value: Any = import_module(f"filterd.api.{name}")
+        elif name in _WHERE:
+            value = getattr(import_module(_WHERE[name]), name)
+        else:
+            raise AttributeError(f"module 'filterd' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -12,9 +12,11 @@ from filterd.api.http_routes import collect_routes
 from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.config import Config
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
+from filterd.engine.matching import Element, element
 from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
+from filterd.engine.settings import SettingsError
 from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
 from filterd.net.greenlets import Crew
@@ -52,6 +54,7 @@ def load(config: Config) -> Rules:
     except LoadError as error:
         raise LoadError([*problems, *error.problems]) from None
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
+    problems += settings_of(config)[1]
     registered = rules.registry.rules.values()
     try:
         Plan([one for one in registered if one.parent is None], {one.name: one.parent for one in registered if one.parent})
@@ -60,6 +63,17 @@ def load(config: Config) -> Rules:
     if problems:
         raise LoadError(problems)
     return rules
+
+
+def settings_of(config: Config) -> tuple[list[Element], list[Problem]]:
+    """The elements of `[settings.*]`, and what is wrong with the others."""
+    elements, problems = [], []
+    for name, table in config.settings.items():
+        try:
+            elements.append(element(name, table))
+        except SettingsError as error:
+            problems.append(Problem(f"settings.{name}", str(error)))
+    return elements, problems
 
 
 def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
@@ -121,7 +135,7 @@ def assemble(
     # A virtual symbol comes with the rule that inserts it.
     wanted = {rule.parent or rule.name for rule in registered if rule.name in only}
     chosen = [rule for rule in registered if not only or (rule.parent or rule.name) in wanted]
-    engine = Engine(chosen, environment, files=rules.code, on_failure=on_failure)
+    engine = Engine(chosen, environment, files=rules.code, on_failure=on_failure, settings=settings_of(config)[0])
     guard = None
     if limits.burst_timeout:
         guard = CpuGuard(limits.burst_timeout, rules.code)

@@ -250,6 +250,7 @@ class Config(Section):
     results: Results = Results()
     symbols: Named[Scored[Symbol]] = Field(default_factory=nothing)
     groups: Named[Group] = Field(default_factory=nothing)
+    settings: Free[Any] = Field(default_factory=nothing)
     modules: Free[Any] = Field(default_factory=nothing)
     log: Log = Log()
 

@@ -11,200 +11,20 @@ Promises:
 * A pre-result ends the search: rules not yet started are skipped, but for those that ask to run all the same.
 """
 
-from collections.abc import Callable, Iterable
-from logging import getLogger
-from math import inf
+from collections.abc import Callable, Collection, Iterable
 from time import monotonic
-from typing import Any
 
-from filterd.engine.failures import describe, held_the_loop
-from filterd.engine.order import Order
-from filterd.engine.plan import Level, Plan, Plans, place_of, stage_of
+from filterd.engine.matching import Element
+from filterd.engine.plan import Level, stage_of
 from filterd.engine.registry import Rule
-from filterd.engine.settings import Choice, SettingsError
+from filterd.engine.scan import Scan
+from filterd.engine.variants import Variants
 from filterd.mail.edits import rewritten_subject
 from filterd.mail.request import ScanRequest
-from filterd.mail.results import PreResult
-from filterd.mail.verdict import Hit, RuleFailure, Verdict
-from filterd.net.greenlets import Stop, running
-from filterd.task import Child, Deadline, Environment, Jobs, Task
+from filterd.mail.verdict import RuleFailure, Verdict
+from filterd.task import Deadline, Environment, Task
 
 __all__ = ["Engine"]
-
-log = getLogger("filterd.engine")
-
-FAILED_SYMBOL = "RULE_FAILED"
-FINE = frozenset({"fine", "nice"})
-KEPT_PLANS = 256
-"""Plans kept for settings that clients sent."""
-
-
-class RuleJobs(Jobs):
-    """The rules and children of one message."""
-
-    __slots__ = ()
-
-    scope: "Scan"
-
-    def add(self, job: Any) -> None:
-        if isinstance(job, Child):
-            self.scope.order.child_begun(job.parent)
-        super().add(job)
-
-    def perform(self, job: Any) -> None:
-        task = self.scope
-        if type(job) is not Rule:
-            try:
-                job.run()
-            finally:
-                task.order.child_ended(job.parent)
-            return
-        try:
-            if task.results.pre_results and not _runs_despite(job, task):
-                return
-            if task.results.score > task.enough and _is_needless(job):
-                return
-            self._run(job, task)
-        finally:
-            task.order.rule_ended(job)
-
-    def _run(self, rule: Rule, task: "Scan") -> None:
-        started = monotonic()
-        runner = running() if rule.inline else None
-        if runner is not None:
-            runner.switch_out = _refuse_to_wait
-        try:
-            if rule.condition is None or rule.condition(task):
-                value = rule.function(task)  # type: ignore[misc]
-                if value is not None and value is not False:
-                    task.take_value(rule, value)
-        finally:
-            seconds = task.timings[rule.name] = monotonic() - started
-            if runner is not None:
-                runner.switch_out = None
-        if seconds > task.environment.burst_timeout:
-            task.ran_long(rule, seconds)
-
-    def limit(self, job: Any) -> float | None:
-        timeout: float | None = job.parent.timeout if isinstance(job, Child) else job.timeout
-        return timeout
-
-
-class WouldWait(RuntimeError):
-    """A rule that promised not to wait was about to."""
-
-
-def _refuse_to_wait() -> None:
-    runner = running()
-    assert runner is not None
-    raise WouldWait(f"rule {runner.job.name} is inline and must not wait: take inline=True away, or the call")
-
-
-def _runs_despite(rule: Rule, task: Task) -> bool:
-    if rule.type == "idempotent" or "ignore_passthrough" in rule.flags or task.results.decided is None:
-        return True
-    return bool(rule.flags & FINE) and stage_of(rule) == "normal"
-
-
-def _is_needless(rule: Rule) -> bool:
-    # The score is above the limit already: only what may lower it is of use.
-    return stage_of(rule) == "normal" and not rule.flags & FINE
-
-
-class Scan(Task):
-    """A task while the scheduler runs it."""
-
-    def __init__(self, request: ScanRequest, environment: Environment, engine: "Engine") -> None:
-        super().__init__(request, environment)
-        self.jobs = RuleJobs(environment.crew, self)
-        self.engine = engine
-        self.plan: Plan
-        self.order = Order(self._start)
-        self.timer: Any = None
-        self.cut = False
-        limit = environment.scoring.thresholds.get("reject", inf)
-        self.enough = inf if "pass_all" in self.envelope.flags else limit
-        """Above this score further filters are needless."""
-
-    def _start(self, rule: Rule) -> None:
-        if not self.cut:
-            self.jobs.add(rule)
-
-    def arm(self) -> None:
-        """Begin to count the budget."""
-        if self.timer is not None:
-            self.timer.close()
-        self.timer = self.environment.crew.hub.loop.timer(self.deadline.budget)
-        self.timer.start(self._expire, update=True)
-
-    def _expire(self) -> None:
-        # In the hub.
-        self.cut = True
-        queued = [job.parent if isinstance(job, Child) else job for job in self.jobs.jobs]
-        self.not_begun(dict.fromkeys([*queued, *self.order.blocked]))
-        self.jobs.stop(Stop(f"the message's budget of {self.deadline.budget:g} s is over"))
-
-    def not_begun(self, rules: Iterable[Rule]) -> None:
-        """Record rules the budget did not reach: what was not checked is said, not left out."""
-        for rule in rules:
-            text = f"timeout: not begun, the message's budget of {self.deadline.budget:g} s is over"
-            self._record(rule, RuleFailure(rule.name, "timeout", text, rule.place))
-
-    def take_value(self, rule: Rule, value: object) -> None:
-        """A rule's return value as a hit of its own symbol."""
-        options: tuple[object, ...] = ()
-        if isinstance(value, tuple):
-            value, *rest = value or (None,)
-            options = tuple(rest)
-        if value is None or value is False:
-            return
-        if not isinstance(value, (bool, int, float)):
-            raise TypeError(
-                f"rule {rule.name} returned {value!r}; a rule returns None, True, a number, or (True or a number, *options)"
-            )
-        if value != 0:
-            self.insert_result(rule.name, 1.0 if value is True else float(value), *options)
-
-    def job_failed(self, job: Any, error: BaseException) -> None:
-        rule: Rule = job.parent if isinstance(job, Child) else job
-        self._record(rule, describe(error, rule=rule, scan=self, files=self.engine.files))
-
-    def ran_long(self, rule: Rule, seconds: float) -> None:
-        """Tell of a rule the CPU guard could not cut: it has ended by itself, without having waited for anything."""
-        runner = running()
-        if runner is not None and not runner.waited:
-            self._tell(rule, held_the_loop(rule, seconds, self.environment.burst_timeout))
-
-    def _tell(self, rule: Rule, failure: RuleFailure) -> None:
-        self.failures.append(failure)
-        rule.errors += 1
-        self.engine.on_failure(self, failure)
-
-    def _record(self, rule: Rule, failure: RuleFailure) -> None:
-        self._tell(rule, failure)
-        if self.results.is_sealed:
-            return
-        if rule.on_error == "symbol":
-            self.insert_result(FAILED_SYMBOL, 1.0, rule.name)
-        elif rule.on_error == "tempfail":
-            # A floor: what is to be rejected anyhow is rejected.
-            text = f"{rule.name} could not be checked, try again later"
-            self.results.decide(PreResult("soft reject", text, rule.name, least=True))
-
-    def result(self, symbol: str) -> Hit | None:
-        rule = self.engine.rule_of(symbol)
-        if rule is None:
-            raise LookupError(f"there is no rule or virtual symbol {symbol!r}")
-        runner = running()
-        job = None if runner is None else runner.job
-        asking = job.parent if isinstance(job, Child) else job
-        if rule in self.plan and asking is not None and asking is not rule:
-            if place_of(rule) > place_of(asking):
-                raise LookupError(
-                    f"{asking.name} asks for the result of {rule.name}, which runs later: it is a {rule.type} rule"
-                )
-            self.order.wait(asking, rule)
-        return self.results.symbols.get(symbol)
 
 
 class Engine:
@@ -217,16 +37,20 @@ class Engine:
         *,
         files: Iterable[str] = (),
         on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
+        settings: Iterable[Element] = (),
     ) -> None:
-        """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure."""
+        """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure.
+
+        `settings` are those of the configuration. Raises OrderError.
+        """
         rules = tuple(rules)
         self.rules = tuple(one for one in rules if one.type != "virtual")
         self.environment = environment
-        self.files = frozenset(files)
+        self.files: Collection[str] = frozenset(files)
         self.on_failure = on_failure
         self._names = {one.name: one for one in self.rules}
         self._parents = {one.name: one.parent for one in rules if one.parent is not None}
-        self._plans: dict[str | None, Plans] = {None: Plans(self.rules, self._parents)}
+        self.variants = Variants(self.rules, environment.scoring, self._parents, settings)
 
     def rule_of(self, symbol: str) -> Rule | None:
         """The rule that makes a symbol, None where there is none."""
@@ -234,20 +58,20 @@ class Engine:
 
     def scan(self, request: ScanRequest) -> Verdict:
         """Run the rules over one message and return what they make of it. Call it from a greenlet that may wait."""
-        task = Scan(request, self.environment, self)
+        variant = self.variants.of(request)
+        task = Scan(request, self.environment, self, variant)
         began = task.deadline.end - task.deadline.budget
-        settings = request.envelope.settings
-        plans = self._plans[None] if settings is None else self._plans_for(settings)
-        plan = task.plan = plans.full if request.message.size else plans.empty
+        if variant.settings.whitelist or "skip" in task.flags:
+            return self._skipped(task)
         task.arm()
         try:
-            self._stage(task, plan.stages["prefilter"])
-            self._stage(task, plan.stages["normal"])
+            self._stage(task, "prefilter")
+            self._stage(task, "normal")
             task.timed_out = task.cut
-            self._stage(task, plan.stages["postfilter"], renew=True)
+            self._stage(task, "postfilter", renew=True)
             verdict = self._judge(task)
             task.results.seal()
-            self._stage(task, plan.stages["idempotent"], renew=True)
+            self._stage(task, "idempotent", renew=True)
         finally:
             task.timer.close()
             task.close()
@@ -257,35 +81,31 @@ class Engine:
         self._count(task)
         return verdict
 
-    def _plans_for(self, settings: str) -> "Plans":
-        plans = self._plans.get(settings)
-        if plans is None:
-            symbols = self.environment.scoring.symbols
-            groups = {rule.name: symbols[rule.name].groups for rule in self.rules if rule.name in symbols}
-            try:
-                chosen = Choice.of(settings).of_rules(self.rules, parents=self._parents, groups=groups)
-            except SettingsError as error:
-                log.warning("the request's Settings cannot be used, all rules run: %s", error)
-                return self._plans[None]
-            # One client sends the same few settings again and again.
-            plans = self._plans[settings] = Plans(chosen, self._parents)
-            if len(self._plans) > KEPT_PLANS:
-                self._plans.pop(next(key for key in self._plans if key is not None))
-        return plans
+    def _skipped(self, task: Scan) -> Verdict:
+        verdict = self._judge(task)
+        verdict.action, verdict.is_skipped = "no action", True
+        return verdict
 
-    @staticmethod
-    def _stage(task: Scan, levels: Iterable[Level], *, renew: bool = False) -> None:
+    def _stage(self, task: Scan, stage: str, *, renew: bool = False) -> None:
         if task.cut and renew:
             task.cut = False
             task.deadline = Deadline(task.deadline.budget)
             task.arm()
-        for level in levels:
-            if task.cut:
-                task.not_begun([*level.first, *level.blocked])
-            else:
-                task.order.enter(level)
-                task.jobs.jobs.extend(level.first)
-                task.jobs.join()
+        for level in task.plan.stages[stage]:
+            self._level(task, level)
+        while more := [rule for rule in task.enabled if stage_of(rule) == stage]:
+            # Rules the settings had left out, that another rule has asked for.
+            task.enabled = [rule for rule in task.enabled if rule not in more]
+            self._level(task, Level(tuple(more), {}, {}))
+
+    @staticmethod
+    def _level(task: Scan, level: Level) -> None:
+        if task.cut:
+            task.not_begun([*level.first, *level.blocked])
+        else:
+            task.order.enter(level)
+            task.jobs.jobs.extend(level.first)
+            task.jobs.join()
 
     def _judge(self, task: Scan) -> Verdict:
         task.results.grow()
@@ -293,7 +113,7 @@ class Engine:
         messages = task.messages
         if pre_result is not None and pre_result.message is not None:
             messages = {**messages, "smtp_message": pre_result.message}
-        scoring = self.environment.scoring
+        scoring = task.results.scoring
         return Verdict(
             action=action,
             score=score,

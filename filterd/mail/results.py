@@ -53,7 +53,7 @@ class Scoring:
     """Scores, caps and thresholds of one configuration.
 
     `thresholds` maps an action to the score that earns it; `custom` the actions that clients do not know to what an MTA is to
-    do then ("discard", "quarantine" or None). `subject` is the template for rewritten subjects, `grow_factor` (1 or more) what
+    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored. `subject` is the template for rewritten subjects, `grow_factor` (1 or more) what
     positive scores grow by in the end, `unknown_score` the score of a symbol nobody configured.
     """
 
@@ -61,6 +61,7 @@ class Scoring:
     caps: Mapping[str, GroupCap] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     custom: Mapping[str, str | None] = field(default_factory=dict)
+    disabled: frozenset[str] = frozenset()
     subject: str = "*** SPAM *** %s"
     grow_factor: float = 1.0
     unknown_score: float = 0.0
@@ -213,6 +214,8 @@ class Results:
         if pre_result.action not in ACTIONS and pre_result.action not in self.scoring.custom:
             known = ", ".join([*ACTIONS, *self.scoring.custom])
             raise ValueError(f"there is no action {pre_result.action!r}; there are {known}")
+        if pre_result.action in self.scoring.disabled:
+            return
         self.pre_results.append(pre_result)
         self.pre_results.sort(key=lambda one: -one.priority)
 

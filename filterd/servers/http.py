@@ -101,10 +101,10 @@ class HttpServer:
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining
         body = rspamd.render_verdict(verdict, flags=envelope.flags)
-        headers: list[tuple[str, http1.HeaderValue]] = []
+        headers: list[tuple[str, str]] = []
         if verdict.body is not None and "body_block" in envelope.flags:
             # The new message follows the JSON; a milter, which has the header already, gets its body only.
-            headers.append(("Message-Offset", len(body)))
+            headers.append(("Message-Offset", str(len(body))))
             body += verdict.body if "milter" in envelope.flags else with_body(request.body, verdict.body)
         return self._render(200, body, request, keep=keep, headers=headers), keep
 
@@ -120,7 +120,7 @@ class HttpServer:
         keep: bool,
         content_type: str = rspamd.JSON,
         reason: str | None = None,
-        headers: Sequence[tuple[str, http1.HeaderValue]] = (),
+        headers: Sequence[tuple[str, str]] = (),
     ) -> bytes:
         now = int(time())
         if now != self._date_of:

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from logging import getLogger
 from math import inf
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from filterd.mail.maps import LiveMap
 from filterd.mail.results import Scoring
 from filterd.net.event import Event
 from filterd.net.greenlets import Batch, Crew, Stop, running
@@ -30,6 +32,7 @@ __all__ = [
     "Jobs",
     "Scope",
     "current",
+    "loading_maps",
     "loading_modules",
     "sleep",
     "with_budget",
@@ -43,11 +46,13 @@ Item = TypeVar("Item")
 
 loading_modules: ContextVar[Mapping[str, Mapping[str, Any]] | None] = ContextVar("loading_modules", default=None)
 """The `[modules.*]` tables while rule files are being loaded, when there is no scope to find them by."""
+loading_maps: ContextVar[Mapping[str, LiveMap] | None] = ContextVar("loading_maps", default=None)
+"""The same for the maps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What every scope of one worker shares. `modules` holds the `[modules.NAME]` tables.
+    """What every scope of one worker shares. `modules` holds the `[modules.NAME]` tables, `maps` the maps by name.
 
     `task_timeout` is the budget of a message, `burst_timeout` how long a rule may hold the loop, both in seconds. `resolver_of`
     makes the object that `task.get_resolver()` gives; it comes from outside, for the calls of rules are a layer above this one.
@@ -60,6 +65,7 @@ class Environment:
     task_timeout: float = 8.0
     burst_timeout: float = inf
     resolver_of: Callable[["Scope"], Any] | None = None
+    maps: Mapping[str, LiveMap] = MappingProxyType({})
 
 
 class Closable(Protocol):

@@ -36,6 +36,7 @@ class Task(Scope):
         self.timed_out = False
         self.messages: dict[str, str] = {}
         self.new_body: bytes | None = None
+        self.more_flags: frozenset[str] = frozenset()
         self.milter_reply: dict[str, Any] = {}
         self.failures: list[RuleFailure] = []
         self.timings: dict[str, float] = {}
@@ -91,8 +92,8 @@ class Task(Scope):
 
     @property
     def flags(self) -> frozenset[str]:
-        """What the client asked for: `pass_all`, `no_log`, `milter`, …"""
-        return self.envelope.flags
+        """What the client, or the settings that apply, asked for: `pass_all`, `no_log`, `milter`, …"""
+        return self.envelope.flags | self.more_flags if self.more_flags else self.envelope.flags
 
     def get_request_header(self, name: str) -> str | None:
         """Any header the client sent with the request, case-insensitive; None when absent."""
@@ -160,6 +161,24 @@ class Task(Scope):
     ) -> None:
         """Decide before the score does. `least=True` makes the action a floor. The remaining ordinary rules are skipped."""
         self.results.decide(PreResult(action_name(action), message, module, score, priority, least))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the settings that apply say, empty as usual."""
+        raise NotImplementedError  # pragma: no cover - the scheduler's task has it
+
+    @property
+    def settings_id(self) -> str | None:
+        """The name of the settings that apply, if they have one."""
+        raise NotImplementedError  # pragma: no cover - the scheduler's task has it
+
+    def disable_symbol(self, symbol: str) -> bool:
+        """Keep the rule that makes a symbol from beginning; False where it has begun and ended already."""
+        raise NotImplementedError  # pragma: no cover - the scheduler's task has it
+
+    def enable_symbol(self, symbol: str) -> bool:
+        """Let a rule run that settings or another rule have disabled; False where that comes too late."""
+        raise NotImplementedError  # pragma: no cover - the scheduler's task has it
 
     # -- the reply
 

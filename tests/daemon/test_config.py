@@ -211,7 +211,7 @@ def keys_written(table: dict[str, object], prefix: str = "") -> set[str]:
         step = "NAME" if named else f'"{key}"' if " " in key else key
         if isinstance(value, list) and value and isinstance(value[0], dict):
             value = value[0]
-        free = prefix == "modules."
+        free = prefix in ("modules.", "settings.")
         found |= keys_written(value, f"{prefix}{step}.") if isinstance(value, dict) and not free else {f"{prefix}{step}"}
     return found
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from filterd.engine.scheduler import KEPT_PLANS
+from filterd.engine.variants import KEPT
 from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
@@ -58,6 +58,6 @@ def test_settings_that_cannot_be_used_are_told_and_all_rules_run(settings: str, 
 
 def test_what_clients_sent_is_not_kept_for_ever() -> None:
     engine = engine_of(*RULES)
-    for number in range(KEPT_PLANS + 50):
+    for number in range(KEPT + 50):
         engine.scan(ScanRequest(Message(MAIL), Envelope({"settings": [f"{{symbols_enabled = [X{number}]}}"]})))
-    assert len(engine._plans) <= KEPT_PLANS + 1
+    assert len(engine.variants._sent) <= KEPT

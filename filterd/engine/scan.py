@@ -1,0 +1,251 @@
+"""One message while the rules run over it: its jobs, its budget, what its rules return and how they fail."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from math import inf
+from time import monotonic
+from typing import Any, Protocol
+
+from filterd.engine.failures import describe, held_the_loop
+from filterd.engine.order import Order
+from filterd.engine.plan import place_of, stage_of
+from filterd.engine.registry import Rule
+from filterd.engine.settings import USUAL, Settings
+from filterd.engine.variants import Variant
+from filterd.mail.request import ScanRequest
+from filterd.mail.results import PreResult, Results
+from filterd.mail.verdict import Hit, RuleFailure
+from filterd.net.greenlets import Stop, running
+from filterd.task import Child, Environment, Jobs, Task
+
+__all__ = ["Scan"]
+
+FAILED_SYMBOL = "RULE_FAILED"
+FINE = frozenset({"fine", "nice"})
+
+
+class RuleJobs(Jobs):
+    """The rules and children of one message."""
+
+    __slots__ = ()
+
+    scope: "Scan"
+
+    def add(self, job: Any) -> None:
+        if isinstance(job, Child):
+            self.scope.order.child_begun(job.parent)
+        super().add(job)
+
+    def perform(self, job: Any) -> None:
+        task = self.scope
+        if type(job) is not Rule:
+            try:
+                job.run()
+            finally:
+                task.order.child_ended(job.parent)
+            return
+        try:
+            if task.results.pre_results and not _runs_despite(job, task):
+                return
+            if task.results.score > task.enough and _is_needless(job):
+                return
+            if task.disabled is not None and job in task.disabled:
+                return
+            self._run(job, task)
+        finally:
+            task.order.rule_ended(job)
+
+    def _run(self, rule: Rule, task: "Scan") -> None:
+        started = monotonic()
+        runner = running() if rule.inline else None
+        if runner is not None:
+            runner.switch_out = _refuse_to_wait
+        try:
+            if rule.condition is None or rule.condition(task):
+                value = rule.function(task)  # type: ignore[misc]
+                if value is not None and value is not False:
+                    task.take_value(rule, value)
+        finally:
+            seconds = task.timings[rule.name] = monotonic() - started
+            if runner is not None:
+                runner.switch_out = None
+        if seconds > task.environment.burst_timeout:
+            task.ran_long(rule, seconds)
+
+    def limit(self, job: Any) -> float | None:
+        timeout: float | None = job.parent.timeout if isinstance(job, Child) else job.timeout
+        return timeout
+
+
+class WouldWait(RuntimeError):
+    """A rule that promised not to wait was about to."""
+
+
+def _refuse_to_wait() -> None:
+    runner = running()
+    assert runner is not None
+    raise WouldWait(f"rule {runner.job.name} is inline and must not wait: take inline=True away, or the call")
+
+
+def _runs_despite(rule: Rule, task: Task) -> bool:
+    if rule.type == "idempotent" or "ignore_passthrough" in rule.flags or task.results.decided is None:
+        return True
+    return bool(rule.flags & FINE) and stage_of(rule) == "normal"
+
+
+def _is_needless(rule: Rule) -> bool:
+    # The score is above the limit already: only what may lower it is of use.
+    return stage_of(rule) == "normal" and not rule.flags & FINE
+
+
+class House(Protocol):
+    """What a scan needs of the engine it runs in."""
+
+    files: Collection[str]
+    on_failure: Callable[[Task, RuleFailure], object]
+
+    def rule_of(self, symbol: str) -> Rule | None: ...
+
+
+class Scan(Task):
+    """A task while the scheduler runs it."""
+
+    def __init__(self, request: ScanRequest, environment: Environment, house: House, variant: Variant) -> None:
+        super().__init__(request, environment)
+        self.jobs = RuleJobs(environment.crew, self)
+        self.house = house
+        self.variant = variant
+        self.plan = variant.plans.full if request.message.size else variant.plans.empty
+        self.order = Order(self._start)
+        self.timer: Any = None
+        self.cut = False
+        self.disabled: set[Rule] | None = None
+        self.enabled: list[Rule] = []
+        scoring = variant.scoring
+        if variant.settings is not USUAL:
+            self.results = Results(scoring)
+            self._apply(variant.settings)
+        self.enough = inf if "pass_all" in self.flags else scoring.thresholds.get("reject", inf)
+        """Above this score further filters are needless."""
+
+    def _apply(self, settings: Settings) -> None:
+        if settings.flags:
+            self.more_flags = settings.flags
+        for symbol, weight in settings.symbols.items():
+            self.results.insert(symbol, weight)
+        self.messages.update(settings.messages)
+        if settings.add_headers:
+            self.set_milter_reply({"add_headers": settings.add_headers})
+        if settings.remove_headers:
+            self.set_milter_reply({"remove_headers": settings.remove_headers})
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.variant.settings.as_table()
+
+    @property
+    def settings_id(self) -> str | None:
+        return self.variant.id
+
+    def disable_symbol(self, symbol: str) -> bool:
+        rule = self._rule(symbol)
+        if rule in self.order.over:
+            return False
+        if self.disabled is None:
+            self.disabled = set()
+        self.disabled.add(rule)
+        return True
+
+    def enable_symbol(self, symbol: str) -> bool:
+        rule = self._rule(symbol)
+        if self.disabled is not None:
+            self.disabled.discard(rule)
+        if rule in self.plan:
+            return rule not in self.order.over
+        if rule in self.enabled or rule in self.order.over:
+            return False
+        self.enabled.append(rule)
+        return True
+
+    def _rule(self, symbol: str) -> Rule:
+        rule = self.house.rule_of(symbol)
+        if rule is None:
+            raise LookupError(f"there is no rule or virtual symbol {symbol!r}")
+        return rule
+
+    def _start(self, rule: Rule) -> None:
+        if not self.cut:
+            self.jobs.add(rule)
+
+    def arm(self) -> None:
+        """Begin to count the budget."""
+        if self.timer is not None:
+            self.timer.close()
+        self.timer = self.environment.crew.hub.loop.timer(self.deadline.budget)
+        self.timer.start(self._expire, update=True)
+
+    def _expire(self) -> None:
+        # In the hub.
+        self.cut = True
+        queued = [job.parent if isinstance(job, Child) else job for job in self.jobs.jobs]
+        self.not_begun(dict.fromkeys([*queued, *self.order.blocked]))
+        self.jobs.stop(Stop(f"the message's budget of {self.deadline.budget:g} s is over"))
+
+    def not_begun(self, rules: Iterable[Rule]) -> None:
+        """Record rules the budget did not reach: what was not checked is said, not left out."""
+        for rule in rules:
+            text = f"timeout: not begun, the message's budget of {self.deadline.budget:g} s is over"
+            self._record(rule, RuleFailure(rule.name, "timeout", text, rule.place))
+
+    def take_value(self, rule: Rule, value: object) -> None:
+        """A rule's return value as a hit of its own symbol."""
+        options: tuple[object, ...] = ()
+        if isinstance(value, tuple):
+            value, *rest = value or (None,)
+            options = tuple(rest)
+        if value is None or value is False:
+            return
+        if not isinstance(value, (bool, int, float)):
+            raise TypeError(
+                f"rule {rule.name} returned {value!r}; a rule returns None, True, a number, or (True or a number, *options)"
+            )
+        if value != 0:
+            self.insert_result(rule.name, 1.0 if value is True else float(value), *options)
+
+    def job_failed(self, job: Any, error: BaseException) -> None:
+        rule: Rule = job.parent if isinstance(job, Child) else job
+        self._record(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+
+    def ran_long(self, rule: Rule, seconds: float) -> None:
+        """Tell of a rule the CPU guard could not cut: it has ended by itself, without having waited for anything."""
+        runner = running()
+        if runner is not None and not runner.waited:
+            self._tell(rule, held_the_loop(rule, seconds, self.environment.burst_timeout))
+
+    def _tell(self, rule: Rule, failure: RuleFailure) -> None:
+        self.failures.append(failure)
+        rule.errors += 1
+        self.house.on_failure(self, failure)
+
+    def _record(self, rule: Rule, failure: RuleFailure) -> None:
+        self._tell(rule, failure)
+        if self.results.is_sealed:
+            return
+        if rule.on_error == "symbol":
+            self.insert_result(FAILED_SYMBOL, 1.0, rule.name)
+        elif rule.on_error == "tempfail":
+            # A floor: what is to be rejected anyhow is rejected.
+            text = f"{rule.name} could not be checked, try again later"
+            self.results.decide(PreResult("soft reject", text, rule.name, least=True))
+
+    def result(self, symbol: str) -> Hit | None:
+        rule = self._rule(symbol)
+        runner = running()
+        job = None if runner is None else runner.job
+        asking = job.parent if isinstance(job, Child) else job
+        if rule in self.plan and asking is not None and asking is not rule:
+            if place_of(rule) > place_of(asking):
+                raise LookupError(
+                    f"{asking.name} asks for the result of {rule.name}, which runs later: it is a {rule.type} rule"
+                )
+            self.order.wait(asking, rule)
+        return self.results.symbols.get(symbol)
