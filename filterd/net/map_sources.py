@@ -5,8 +5,8 @@ Promises:
 * A new version takes the place of the old one at once and as a whole; one with a broken line does not, and the log says
   `file:line` and why.
 * What is not there (yet) leaves the map as it is, says so once, and is looked for again.
-* A file is seen to be new when it is written, replaced by rename, or appears; one that changes while it is read is read again at
-  the next look. Anything but a regular file is refused: a pipe would hold the loop for good.
+* A file is seen to be new when it is written, replaced by rename, or appears; one that changes while it is read is read again
+  at the next look. Anything but a regular file is refused: a pipe would hold the loop for good.
 * A map is parsed in small pieces with a turn of the loop between them.
 """
 

@@ -10,7 +10,7 @@ Promises:
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import getLogger
 from math import inf
 from time import monotonic
@@ -65,7 +65,7 @@ class Environment:
     task_timeout: float = 8.0
     burst_timeout: float = inf
     resolver_of: Callable[["Scope"], Any] | None = None
-    maps: Mapping[str, LiveMap] = MappingProxyType({})
+    maps: Mapping[str, LiveMap] = field(default_factory=dict)
 
 
 class Closable(Protocol):

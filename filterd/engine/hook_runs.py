@@ -1,0 +1,214 @@
+"""Running the hooks of one worker: each in a scope of its own, without a message.
+
+Promises:
+
+* In a hook every call works that works in a rule, and what it opened is closed when the hook ends.
+* What a hook raises is told with the hook's name and the traceback from the user's own line on, and costs nothing else: but
+  for `on_load`, whose failure is `LoadError`.
+* `finish` stops what runs, lets every `finally` run, calls the `on_finish` hooks at the same time, and returns in time.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from logging import Logger, LoggerAdapter, getLogger
+from math import isfinite
+from random import random
+from time import monotonic
+from typing import Any
+
+import gevent
+
+from filterd.engine.hooks import Hook, WorkerInfo
+from filterd.engine.loader import LoadError, Problem
+from filterd.engine.tracebacks import innermost_line, story, summary
+from filterd.net.event import Event
+from filterd.net.greenlets import Stop
+from filterd.outcome import RequestFailed
+from filterd.task import Child, Environment, Jobs, Scope
+
+__all__ = ["HookScope", "Hooks"]
+
+log = getLogger("filterd.hooks")
+
+NO_END = 10 * 365 * 86400.0
+"""Seconds of a hook without a budget: ten years, a number that timers can still take."""
+LEAST_FINISH = 1.0
+"""Seconds that `on_finish` hooks get even if the messages have used up the time for ending."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before a background hook that failed is started again."""
+
+
+class HookScope(Scope):
+    """The scope of one run of a hook; `error` is what it raised first."""
+
+    def __init__(self, hook: Hook, environment: Environment, budget: float) -> None:
+        super().__init__(environment, hook.title, budget)
+        self.jobs = Jobs(environment.crew, self)
+        self.error: BaseException | None = None
+        # What rules and children are told apart by in the log: this scope is the job too.
+        self.name = hook.title
+        self.timeout = None
+        self.run: Callable[[], None]
+
+    @property
+    def dns_requests(self) -> int:
+        """Always 0: the limit is there to protect others from a mail, and a background hook may ask for years."""
+        return 0
+
+    @dns_requests.setter
+    def dns_requests(self, count: int) -> None:
+        pass
+
+    @property
+    def log(self) -> "LoggerAdapter[Logger]":
+        """A logger whose lines carry the hook's name."""
+        return LoggerAdapter(getLogger("filterd.rule"), {"rule": self.title})
+
+    def job_failed(self, job: Any, error: BaseException) -> None:
+        """The hook, or a child nobody asked, has raised."""
+        if self.error is None:
+            self.error = error
+
+    def perform(self, function: Callable[[], Any]) -> Any:
+        """The value of the function, when all it started has ended. Raises what one of them raised."""
+        value = None
+
+        def run() -> None:
+            nonlocal value
+            value = function()
+
+        self.run = run
+        timer = self.environment.crew.hub.loop.timer(self.deadline.left)
+        timer.start(self.jobs.stop, Stop(f"its budget of {self.deadline.budget:g} s is over"), update=True)
+        try:
+            self.jobs.add(self)
+            self.jobs.join()
+        finally:
+            timer.close()
+            self.close()
+        if self.error is not None:
+            raise self.error
+        return value
+
+
+class Hooks:
+    """The hooks of one worker: `load` before it accepts messages, `start` when it does, `finish` at its end.
+
+    `files` are the rule files, by which the user's own lines are told.
+    """
+
+    def __init__(
+        self, hooks: Iterable[Hook], environment: Environment, *, files: Collection[str] = (), worker: WorkerInfo | None = None
+    ) -> None:
+        self._worker = WorkerInfo() if worker is None else worker
+        self._hooks = [hook for hook in hooks if hook.scope == "worker" or self._worker.number == 0]
+        self._environment = environment
+        self._files = files
+        self._ending = Event()
+        self._running: dict[HookScope, None] = {}
+        self._living: list[Any] = []
+        self._is_loaded = False
+
+    def load(self) -> None:
+        """Call the `on_load` hooks one after the other, in the order of the files. Raises LoadError with all that failed."""
+        problems = []
+        for hook in self._of("on_load"):
+            try:
+                self._call(hook)
+            except (Exception, Stop) as error:  # noqa: BLE001 - a hook may raise anything, and the next one is tried
+                where = innermost_line(error, self._files) or f"{hook.file}:{hook.line}"
+                told = f"{hook.title}: {_text_of(error)}"
+                problems.append(Problem(where, told, "" if _is_expected(error) else story(error, self._files)))
+        if problems:
+            raise LoadError(problems)
+        self._is_loaded = True
+
+    def start(self) -> None:
+        """Begin with the periodic and the background hooks."""
+        for kind, live in (("periodic", self._repeat), ("background", self._keep_up)):
+            self._living += [gevent.spawn(live, hook) for hook in self._of(kind)]
+
+    def finish(self, seconds: float) -> None:
+        """Stop what runs, then call the `on_finish` hooks, all within about so many seconds, at least LEAST_FINISH."""
+        end = monotonic() + max(seconds, LEAST_FINISH)
+        self._ending.set()
+        loop = self._environment.crew.hub.loop
+        for scope in self._running:
+            loop.run_callback(scope.jobs.stop, Stop("the worker ends", "cancelled"))
+        gevent.joinall(self._living, timeout=max(end - monotonic(), 0.0))
+        late = [greenlet for greenlet in self._living if not greenlet.dead]
+        if late:
+            log.error("%d hooks did not end in time", len(late))
+            gevent.killall(late, block=False)
+        if self._is_loaded:
+            left = max(end - monotonic(), LEAST_FINISH)
+            gevent.joinall([gevent.spawn(self._tried, hook, left) for hook in self._of("on_finish")])
+
+    def _of(self, kind: str) -> list[Hook]:
+        return [hook for hook in self._hooks if hook.kind == kind]
+
+    def _call(self, hook: Hook, budget: float = NO_END) -> Any:
+        scope = HookScope(hook, self._environment, budget)
+        self._running[scope] = None
+        try:
+            return scope.perform(lambda: hook.call(self._worker))
+        finally:
+            del self._running[scope]
+
+    def _tried(self, hook: Hook, budget: float = NO_END) -> tuple[bool, Any]:
+        """Whether it went well, and its value; what went wrong is in the log."""
+        try:
+            return True, self._call(hook, budget)
+        except (Exception, Stop) as error:  # noqa: BLE001 - a hook may raise anything, and the worker goes on
+            if not self._ending.happened or not isinstance(error, Stop) or error.kind != "cancelled":
+                self._tell(hook, error)
+            return False, None
+
+    def _tell(self, hook: Hook, error: BaseException) -> None:
+        where = innermost_line(error, self._files) or f"{hook.file}:{hook.line}"
+        traceback = None if _is_expected(error) else story(error, self._files)
+        log.error("%s: %s (%s)", hook.title, _text_of(error), where, extra={"traceback": traceback, "rule": hook.title})
+
+    def _repeat(self, hook: Hook) -> None:
+        seconds = hook.seconds
+        # The sleep ends early when the worker does.
+        while not self._ending.wait(until=monotonic() + seconds + hook.jitter * random()):  # noqa: S311 - no secret
+            _, value = self._tried(hook)
+            if value is False:
+                log.info("%s: ended by itself", hook.title)
+                return
+            if isinstance(value, int | float) and value is not True:
+                if not (isfinite(value) and value > 0):
+                    log.error(
+                        "%s: returned %r, which is no number of seconds above 0: it is not called again", hook.title, value
+                    )
+                    return
+                seconds = float(value)
+
+    def _keep_up(self, hook: Hook) -> None:
+        pause = FIRST_PAUSE
+        while not self._ending.happened:
+            began = monotonic()
+            is_well, _ = self._tried(hook)
+            if self._ending.happened:
+                return
+            if hook.restart == "never" or (is_well and hook.restart == "on-error"):
+                log.info("%s: has ended and is not started again (restart=%r)", hook.title, hook.restart)
+                return
+            if is_well or monotonic() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            log.warning("%s: has ended and is started again in %g s", hook.title, pause)
+            self._ending.wait(until=monotonic() + pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _is_expected(error: BaseException) -> bool:
+    return isinstance(error, RequestFailed | Stop)
+
+
+def _text_of(error: BaseException) -> str:
+    if isinstance(error, RequestFailed):
+        return error.failure.detail
+    if isinstance(error, Stop):
+        doing = f" ({error.phase} {error.peer})".replace(" )", ")") if error.phase else ""
+        return f"{error.kind}: {error.reason}{doing}"
+    return summary(error)

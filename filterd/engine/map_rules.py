@@ -1,0 +1,101 @@
+"""Rules that the configuration makes of maps: a key of the message that stands in a map gives a symbol (Rspamd's multimap).
+
+A line's value says more: a number is the weight of the hit, `OTHER_SYMBOL`, `OTHER_SYMBOL:2.5` or `OTHER_SYMBOL:2.5:one,two` give
+another symbol, with these options. Without options of its own a hit has the key that was found as its option.
+
+Promises: a value that means none of that is found when the map is read, and a key that nobody knows when the configuration is.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from filterd.engine.map_keys import key_of
+from filterd.engine.registry import Rule, make_rule
+from filterd.mail.maps import LiveMap, Value
+from filterd.task import Task
+
+__all__ = ["Finding", "MapRule", "finding_of", "rules_of", "value_fault"]
+
+MAX_KEYS = 1000
+"""Keys of one message that are looked up: a mail can have more links than that."""
+
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
+_VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>[^\W\d]\w*)(?::(?P<score>{_NUMBER})(?::(?P<options>.+))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class MapRule:
+    """What `[maps.NAME]` says of its rule; `file` is the configuration file it stands in."""
+
+    name: str
+    key: str
+    symbol: str
+    symbols: tuple[str, ...] = ()
+    score: float = 1.0
+    group: str | None = None
+    description: str | None = None
+    file: str = ""
+
+
+class Finding(NamedTuple):
+    """What the value of a line means. `symbol` None is the map's own."""
+
+    symbol: str | None
+    weight: float
+    options: tuple[str, ...]
+
+
+def finding_of(value: Value) -> Finding | None:
+    """None for a value that means nothing here."""
+    if value is True:
+        return Finding(None, 1.0, ())
+    match = _VALUE.fullmatch(value)
+    if match is None:
+        return None
+    options = tuple(word for part in (match["options"] or "").split(",") if (word := part.strip()))
+    return Finding(match["symbol"], float(match["weight"] or match["score"] or 1.0), options)
+
+
+def value_fault(rule: MapRule, value: str) -> str | None:
+    """What is wrong with a line's value; None if it is well."""
+    found = finding_of(value)
+    if found is None:
+        return f"{value!r} is no weight (2.5), no SYMBOL, SYMBOL:2.5 or SYMBOL:2.5:option,option"
+    if found.symbol is not None and found.symbol not in (rule.symbol, *rule.symbols):
+        return (
+            f"{found.symbol} is neither the symbol of this map nor in its symbols ({', '.join((rule.symbol, *rule.symbols))})"
+        )
+    return None
+
+
+def rules_of(rule: MapRule, live: LiveMap) -> list[Rule]:
+    """The rule that looks into the map, and a virtual symbol for each of `symbols`. Raises ValueError (also RegistrationError)."""
+    place = (rule.file, 0)
+    function = partial(_look, rule.symbol, key_of(rule.key), live)
+    about = {"group": rule.group, "score": rule.score}
+    return [
+        make_rule(rule.symbol, function, *place, description=rule.description, inline=True, **about),
+        *(
+            make_rule(symbol, None, *place, type="virtual", parent=rule.symbol, **about)
+            for symbol in rule.symbols
+            if symbol != rule.symbol
+        ),
+    ]
+
+
+def _look(symbol: str, keys_of: Callable[[Task], Any], live: LiveMap, task: Task) -> None:
+    for key in _keys(keys_of(task)):
+        value = live.get(key)
+        if value is not None and (found := finding_of(value)) is not None:
+            task.insert_result(found.symbol or symbol, found.weight, *(found.options or (key,)))
+
+
+def _keys(found: Any) -> Sequence[str]:
+    if found is None:
+        return ()
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        return (str(found),)
+    return [str(key) for key in dict.fromkeys(found) if key is not None][:MAX_KEYS]
