@@ -31,7 +31,7 @@ __all__ = ["scan"]
 JOBS = 16
 """Messages at a time: enough to keep the processor busy while rules wait for others."""
 
-Show = Callable[[str, "Judgement"], None]
+Show = Callable[[str, bytes, "Judgement"], None]
 
 
 @click.command()
@@ -39,6 +39,7 @@ Show = Callable[[str, "Judgement"], None]
 @requested
 @click.option("--symbols", metavar="A,B", help="Run only the rules that make these symbols.")
 @click.option("--json", "as_json", is_flag=True, help="One /checkv2 object a line, in the order of the messages.")
+@click.option("--mime", is_flag=True, help="The messages themselves, changed as an MTA would after the verdict.")
 @click.option("--explain", is_flag=True, help="Also descriptions, weights, thresholds, and rules without a hit.")
 @click.option("--trace", is_flag=True, help="Also the time each rule took, and the warnings of rules.")
 @click.option("--connect", metavar="URL", help="Ask a running daemon: http://HOST:PORT or unix:/PATH.")
@@ -50,6 +51,7 @@ def scan(
     paths: Sequence[str],
     symbols: str | None,
     as_json: bool,
+    mime: bool,
     explain: bool,
     trace: bool,
     connect: str | None,
@@ -66,6 +68,8 @@ def scan(
     """
     if not paths and sys.stdin.isatty():
         raise click.UsageError("name a file, a folder or a mailbox, or - for the standard input")
+    if as_json and mime:
+        raise click.UsageError("--json and --mime are two forms of the same answer: choose one")
     asked = envelope(**request)
     only = symbols.replace(",", " ").split() if symbols else ()
     if connect is None:
@@ -75,7 +79,7 @@ def scan(
     else:
         judge = _daemon(connect, profile=not as_json)
     with closing(judge), _interruptible():
-        show = _as_json if as_json else _for_people(judge, explain=explain, trace=trace)
+        show = _as_json if as_json else _as_mime if mime else _for_people(judge, explain=explain, trace=trace)
         code = _scan_all(paths or ("-",), judge, asked, jobs=jobs, show=show)
     sys.exit(code if exit_code or code == UNSCANNED else CLEAN)
 
@@ -97,15 +101,21 @@ def _daemon(url: str, *, profile: bool) -> "Judge":
         raise click.UsageError(f"--connect: {url!r} {error}") from None
 
 
-def _as_json(name: str, judgement: "Judgement") -> None:
+def _as_json(name: str, raw: bytes, judgement: "Judgement") -> None:
     click.echo(judgement.reply)
+
+
+def _as_mime(name: str, raw: bytes, judgement: "Judgement") -> None:
+    from filterd.mail.edits import delivered
+
+    click.echo(delivered(raw, judgement.verdict), nl=False)
 
 
 def _for_people(judge: "Judge", *, explain: bool, trace: bool) -> Show:
     from filterd.cli.table import Report, console
 
     report, screen = Report(judge.rules, explain=explain, trace=trace), console()
-    return lambda name, judgement: screen.print(report.show(name, judgement.verdict))
+    return lambda name, raw, judgement: screen.print(report.show(name, judgement.verdict))
 
 
 def _scan_all(paths: Sequence[str], judge: "Judge", asked: "Envelope", *, jobs: int, show: Show) -> int:
@@ -125,23 +135,23 @@ def _scan_all(paths: Sequence[str], judge: "Judge", asked: "Envelope", *, jobs: 
                 bar.grow(place > 0)
                 yield source
 
-    def judged(source: "Source") -> tuple[str, "Judgement | None", str]:
+    def judged(source: "Source") -> tuple["Source", "Judgement | None", str]:
         if source.error:
-            return source.name, None, source.error
+            return source, None, source.error
         try:
-            return source.name, judge.judge(source.raw, asked), ""
+            return source, judge.judge(source.raw, asked), ""
         except Unscanned as error:
-            return source.name, None, str(error)
+            return source, None, str(error)
 
     codes = {CLEAN}
     with closing(bar):
         # In order, and no more than `jobs` verdicts wait for one that takes longer.
-        for name, judgement, error in Pool(jobs).imap(judged, sources(), maxsize=jobs):
+        for source, judgement, error in Pool(jobs).imap(judged, sources(), maxsize=jobs):
             with bar.hidden():
                 if judgement is None:
-                    click.echo(f"{name}: {error}", err=True)
+                    click.echo(f"{source.name}: {error}", err=True)
                 else:
-                    show(name, judgement)
+                    show(source.name, source.raw, judgement)
             bar.step()
             codes.add(UNSCANNED if judgement is None else of_action(judgement.verdict.action))
     return UNSCANNED if UNSCANNED in codes else max(codes)

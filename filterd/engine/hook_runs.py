@@ -23,7 +23,7 @@ from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.net.event import Event
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
-from filterd.task import Child, Environment, Jobs, Scope
+from filterd.task import Environment, Jobs, Scope
 
 __all__ = ["HookScope", "Hooks"]
 
@@ -37,6 +37,20 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a background hook that failed is started again."""
 
 
+class _Job:
+    """What runs in the scope; its name is in the texts of what it asks for."""
+
+    timeout = None
+
+    def __init__(self, name: str, function: Callable[[], Any]) -> None:
+        self.name = name
+        self.function = function
+        self.value: Any = None
+
+    def run(self) -> None:
+        self.value = self.function()
+
+
 class HookScope(Scope):
     """The scope of one run of a hook; `error` is what it raised first."""
 
@@ -44,10 +58,6 @@ class HookScope(Scope):
         super().__init__(environment, hook.title, budget)
         self.jobs = Jobs(environment.crew, self)
         self.error: BaseException | None = None
-        # What rules and children are told apart by in the log: this scope is the job too.
-        self.name = hook.title
-        self.timeout = None
-        self.run: Callable[[], None]
 
     @property
     def dns_requests(self) -> int:
@@ -70,24 +80,18 @@ class HookScope(Scope):
 
     def perform(self, function: Callable[[], Any]) -> Any:
         """The value of the function, when all it started has ended. Raises what one of them raised."""
-        value = None
-
-        def run() -> None:
-            nonlocal value
-            value = function()
-
-        self.run = run
+        job = _Job(self.title, function)
         timer = self.environment.crew.hub.loop.timer(self.deadline.left)
         timer.start(self.jobs.stop, Stop(f"its budget of {self.deadline.budget:g} s is over"), update=True)
         try:
-            self.jobs.add(self)
+            self.jobs.add(job)
             self.jobs.join()
         finally:
             timer.close()
             self.close()
         if self.error is not None:
             raise self.error
-        return value
+        return job.value
 
 
 class Hooks:
@@ -186,7 +190,7 @@ class Hooks:
 
     def _keep_up(self, hook: Hook) -> None:
         pause = FIRST_PAUSE
-        while not self._ending.happened:
+        while True:
             began = monotonic()
             is_well, _ = self._tried(hook)
             if self._ending.happened:
@@ -197,7 +201,8 @@ class Hooks:
             if is_well or monotonic() - began > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             log.warning("%s: has ended and is started again in %g s", hook.title, pause)
-            self._ending.wait(until=monotonic() + pause)
+            if self._ending.wait(until=monotonic() + pause):
+                return
             pause = min(2 * pause, LONGEST_PAUSE)
 
 

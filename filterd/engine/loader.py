@@ -166,8 +166,8 @@ def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Proble
             registry.add(mark)
         except RegistrationError as error:
             problems.append(Problem(mark.place, str(error)))
-    if not problems and not marks and not callable(register):
-        problems.append(Problem(str(file), "no rule in it: no @rule, register_symbol() or def register(registry)"))
+    if not problems and not marks and not callable(register) and not hasattr(module, HOOKS):
+        problems.append(Problem(str(file), "no rule in it: no @rule, register_symbol(), hook or def register(registry)"))
     return problems
 
 

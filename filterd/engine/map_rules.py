@@ -1,7 +1,7 @@
 """Rules that the configuration makes of maps: a key of the message that stands in a map gives a symbol (Rspamd's multimap).
 
-A line's value says more: a number is the weight of the hit, `OTHER_SYMBOL`, `OTHER_SYMBOL:2.5` or `OTHER_SYMBOL:2.5:one,two` give
-another symbol, with these options. Without options of its own a hit has the key that was found as its option.
+A line's value says more: a number is the weight of the hit; `OTHER_SYMBOL`, `OTHER_SYMBOL:2.5` or `OTHER_SYMBOL:2.5:one,two`
+give another symbol, with these options. Without options of its own a hit has the key that was found as its option.
 
 Promises: a value that means none of that is found when the map is read, and a key that nobody knows when the configuration is.
 """
@@ -72,17 +72,13 @@ def value_fault(rule: MapRule, value: str) -> str | None:
 
 
 def rules_of(rule: MapRule, live: LiveMap) -> list[Rule]:
-    """The rule that looks into the map, and a virtual symbol for each of `symbols`. Raises ValueError (also RegistrationError)."""
-    place = (rule.file, 0)
-    function = partial(_look, rule.symbol, key_of(rule.key), live)
-    about = {"group": rule.group, "score": rule.score}
+    """The rule that looks into the map, then a virtual symbol for each of `symbols`. Raises ValueError."""
+    look = partial(_look, rule.symbol, key_of(rule.key), live)
+    others = [symbol for symbol in dict.fromkeys(rule.symbols) if symbol != rule.symbol]
+    about: dict[str, Any] = {"group": rule.group, "score": rule.score}
     return [
-        make_rule(rule.symbol, function, *place, description=rule.description, inline=True, **about),
-        *(
-            make_rule(symbol, None, *place, type="virtual", parent=rule.symbol, **about)
-            for symbol in rule.symbols
-            if symbol != rule.symbol
-        ),
+        make_rule(rule.symbol, look, rule.file, 0, description=rule.description, inline=True, **about),
+        *(make_rule(symbol, None, rule.file, 0, type="virtual", parent=rule.symbol, **about) for symbol in others),
     ]
 
 

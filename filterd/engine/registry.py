@@ -65,7 +65,7 @@ class Rule:
 
     @property
     def place(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     @property
     def symbol_score(self) -> SymbolScore:

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from filterd.mail.headers import find_header_end
+from filterd.mail.verdict import Verdict
 
-__all__ = ["edited", "encode_words", "rewritten_subject", "with_body"]
+__all__ = ["delivered", "edited", "encode_words", "rewritten_subject", "with_body"]
 
 _WORD = 42
 """Bytes of text in one encoded word: as base64 and with its frame it stays below the 75 characters of RFC 2047 2."""
@@ -79,6 +80,22 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
     if subject is not None:
         _replace(fields, "Subject", subject, newline)
     return b"".join(fields) + (raw[end.fields :] if end.is_found else newline)
+
+
+def delivered(raw: bytes, verdict: Verdict) -> bytes:
+    """The message as an MTA would deliver it after this verdict: body, headers, subject, and the mark for "add header".
+
+    The mark is `X-Spam: Yes`, or what the reply's `spam_header` says; one that came with the message is replaced.
+    """
+    reply = dict(verdict.milter)
+    if verdict.action == "add header":
+        mark = reply.get("spam_header", "Yes")
+        marks = mark if isinstance(mark, Mapping) else {"X-Spam": mark}
+        reply["remove_headers"] = {**reply.get("remove_headers", {}), **dict.fromkeys(marks, 0)}
+        reply["add_headers"] = {**reply.get("add_headers", {}), **marks}
+    if verdict.body is not None:
+        raw = with_body(raw, verdict.body)
+    return edited(raw, reply, subject=verdict.subject)
 
 
 def _newline(raw: bytes) -> bytes:

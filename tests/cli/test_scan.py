@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,29 @@ def test_ctrl_c_ends_it_quietly(argv: Callable[..., list[str]], real: Real, mail
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b""
         assert process.wait(5) == 130
+
+
+# ------------------------------------------------------------------------------------------------------- the message itself
+
+
+def test_mime_prints_the_messages_as_they_would_be_delivered(tmp_path: Path) -> None:
+    rule = tmp_path / "changes.py"
+    rule.write_text(
+        "from filterd import Task, rule\n"
+        "@rule('CHANGES', score=7.0)\n"
+        "def changes(task: Task) -> bool:\n"
+        "    task.remove_header('X-Old')\n"
+        "    task.add_header('X-New', task.message.subject or '', order=0)\n"
+        "    return True\n"
+    )
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(b"Subject: one\nX-Old: 1\nX-Old: 2\n\nbody\n")
+    command = [sys.executable, "-m", "filterd", "scan", "--mime", "--rules", str(rule), str(mail)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, timeout=15, check=True)
+    assert done.stdout == b"X-New: one\nSubject: one\nX-Spam: Yes\n\nbody\n"
+
+
+def test_mime_and_json_exclude_each_other(run: Run) -> None:
+    result = run("scan", "--mime", "--json", "-")
+    assert result.exit_code == 2
+    assert "choose one" in result.stderr

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.mail.edits import edited, encode_words, rewritten_subject, with_body
+from filterd.mail.edits import delivered, edited, encode_words, rewritten_subject, with_body
+from filterd.mail.verdict import Verdict
 
 RAW = b"A: 1\r\nB: x\r\n folded\r\na: 2\r\nSubject: old\r\nA : 3\r\n\r\nbody\r\n"
 
@@ -117,6 +118,33 @@ def test_no_change_changes_nothing() -> None:
 )
 def test_a_new_body_follows_the_old_header(raw: bytes, expected: bytes) -> None:
     assert with_body(raw, b"new\nbody\r\n") == expected
+
+
+# -- after a verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changed"),
+    [
+        (Verdict("no action", 0.0, None), RAW),
+        (Verdict("reject", 20.0, 15.0), RAW),
+        (Verdict("add header", 7.0, 15.0), RAW.replace(b"A : 3\r\n", b"A : 3\r\nX-Spam: Yes\r\n")),
+        (
+            Verdict("add header", 7.0, 15.0, milter={"spam_header": {"X-Junk": "1"}}),
+            RAW.replace(b"A : 3\r\n", b"A : 3\r\nX-Junk: 1\r\n"),
+        ),
+        (Verdict("rewrite subject", 7.0, 15.0, subject="SPAM old"), RAW.replace(b": old", b": SPAM old")),
+        (Verdict("no action", 0.0, None, body=b"new"), RAW.replace(b"body\r\n", b"new")),
+        (Verdict("no action", 0.0, None, milter={"remove_headers": {"B": 0}}), RAW.replace(b"B: x\r\n folded\r\n", b"")),
+    ],
+)
+def test_a_message_is_delivered_as_its_verdict_says(verdict: Verdict, changed: bytes) -> None:
+    assert delivered(RAW, verdict) == changed
+
+
+def test_a_mark_that_came_with_the_message_is_replaced() -> None:
+    raw = b"X-Spam: No\r\nx-spam: Maybe\r\n\r\n"
+    assert delivered(raw, Verdict("add header", 7.0, 15.0)) == b"X-Spam: Yes\r\n\r\n"
 
 
 # -- subjects
