@@ -2,9 +2,9 @@
 
 import sys
 
-from bench import growth
+from bench import growth, reading
 
-MEASUREMENTS = {"growth": growth.main}
+MEASUREMENTS = {"growth": growth.main, "reading": reading.main}
 
 for name in sys.argv[1:] or MEASUREMENTS:
     MEASUREMENTS[name]()

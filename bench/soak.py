@@ -5,26 +5,20 @@ some clients of the daemon leave before they are answered. A value that is not t
 failure that nothing explains: neither the question asked for it, nor was its backend away.
 """
 
-import json
-import random
 import sys
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import gevent
-import psutil
 
 from bench.soak_backends import Backend, DnsServer, EchoServer, LineServer, RedisRelay, WebServer, quiet_ports
-from tests.support.client import Client
-from tests.support.daemon import Daemon, running_daemon
-from tests.support.engine import MAIL
+from tests.support.daemon import running_daemon
 from tests.support.redis_servers import RestartedRedis
 
 __all__ = ["FORMS", "Report", "main", "soak"]
@@ -120,9 +114,7 @@ def main() -> None:
     print("every message answered, every answer its own, nothing leaked")
 
 
-def soak(
-    messages: int, *, rounds: int = 1, seconds: float = inf, tell: Callable[[str], object] = lambda line: None
-) -> Report:
+def soak(messages: int, *, rounds: int = 1, seconds: float = inf, tell: Callable[[str], object] = lambda line: None) -> Report:
     """Send so many messages on CONNECTIONS connections and see what comes of them, for so many seconds at most."""
     report = Report()
     with tempfile.TemporaryDirectory() as home, ExitStack() as stack:

@@ -33,7 +33,8 @@ RELAY_CUTS = 1500
 
 def quiet_ports(count: int) -> list[int]:
     """Ports that no outgoing connection gets. On others, a server that is away for a moment may find its port taken, and a
-    client that calls it then may even be connected to itself, which would look like an echo."""  # fmt: skip
+    client that calls it then may even be connected to itself, which would look like an echo.
+    """  # fmt: skip
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports: list[int] = []
     for port in random.sample(range(max(first - 12_000, 1024), first), 2000):

@@ -203,7 +203,11 @@ def redis_callbacks(task: Task) -> None:
     one = Question(task, "redisselect", NO_FAULTS)
     try:
         conn = redis.connect(REDIS).unwrap()
-        for command, args in (("SELECT", [1]), ("SET", ["mine:" + one.text, one.text, "EX", 60]), ("GET", ["mine:" + one.text])):
+        for command, args in (
+            ("SELECT", [1]),
+            ("SET", ["mine:" + one.text, one.text, "EX", 60]),
+            ("GET", ["mine:" + one.text]),
+        ):
             conn.add_cmd(command, args)
             value = conn.exec().unwrap()
         conn.close()
@@ -271,9 +275,7 @@ def tcp_callbacks(task: Task) -> None:
         else:
             whole.got_line(b"".join(pieces) if err == tcp_sync.END_OF_STREAM else err)
 
-    tcp.request(
-        HOST, TCP_PORT, data=whole.line, partial=True, shutdown=True, callback=arrived, timeout=whole.patience
-    )
+    tcp.request(HOST, TCP_PORT, data=whole.line, partial=True, shutdown=True, callback=arrived, timeout=whole.patience)
 
 
 @rule("UDP_BOTH", condition=asked)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from filterd.api import config, dns, http, log, redis, tcp, tcp_sync, udp
     from filterd.api.http_routes import route
+    from filterd.api.maps import maps
+    from filterd.engine.hooks import background, on_finish, on_load, periodic
     from filterd.engine.registry import Registry, register_symbol, rule, virtual
     from filterd.mail.address import Address
     from filterd.mail.message import Message
@@ -22,11 +24,13 @@ __version__ = "0.1.0"
 # name -> the module it is in.
 _WHERE = {
     **dict.fromkeys(("Registry", "register_symbol", "rule", "virtual"), "filterd.engine.registry"),
+    **dict.fromkeys(("background", "on_finish", "on_load", "periodic"), "filterd.engine.hooks"),
     **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
     **dict.fromkeys(("Hit", "Verdict"), "filterd.mail.verdict"),
     **dict.fromkeys(("Task", "sleep"), "filterd.task"),
     "Address": "filterd.mail.address",
     "Message": "filterd.mail.message",
+    "maps": "filterd.api.maps",
     "route": "filterd.api.http_routes",
 }
 _MODULES = frozenset({"config", "dns", "http", "log", "redis", "tcp", "tcp_sync", "udp"})
@@ -43,10 +47,15 @@ __all__ = [
     "Task",
     "Verdict",
     "__version__",
+    "background",
     "config",
     "dns",
     "http",
     "log",
+    "maps",
+    "on_finish",
+    "on_load",
+    "periodic",
     "redis",
     "register_symbol",
     "route",

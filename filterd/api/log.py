@@ -5,7 +5,7 @@
 
 from logging import DEBUG, ERROR, INFO, WARNING, Logger, LoggerAdapter, getLogger
 
-from filterd.task import Task, current
+from filterd.task import current
 
 __all__ = ["debug", "error", "info", "warning"]
 
@@ -14,7 +14,7 @@ _plain = getLogger("filterd.rule")
 
 def _log() -> "Logger | LoggerAdapter[Logger]":
     scope = current()
-    return scope.log if isinstance(scope, Task) else _plain
+    return getattr(scope, "log", _plain)  # a task has one, and a hook
 
 
 def debug(text: str, *args: object) -> None:

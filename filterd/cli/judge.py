@@ -59,6 +59,8 @@ class Local:
         close_forgotten_timeouts()
         try:
             self._assembly = assemble(config, only=only)
+            self._assembly.maps.fetch()
+            self._assembly.hooks.load()
         except LoadError as error:
             refuse(error.problems)
         self.limit: int | None = config.limits.message
@@ -79,6 +81,7 @@ class Local:
         return Judgement(verdict, render_verdict(verdict, flags=envelope.flags))
 
     def close(self) -> None:
+        self._assembly.hooks.finish(0)
         self._assembly.close()
 
     def _unknown(self, name: str) -> str:

@@ -11,6 +11,9 @@ from filterd.api.dns import Resolver
 from filterd.api.http_routes import collect_routes
 from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.config import Config
+from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.engine.hook_runs import Hooks
+from filterd.engine.hooks import collect_hooks
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
 from filterd.engine.matching import Element, element
 from filterd.engine.plan import OrderError, Plan
@@ -21,38 +24,51 @@ from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
 from filterd.net.greenlets import Crew
 from filterd.net.guard import CpuGuard
+from filterd.net.map_sources import MapFeeds
 from filterd.net.network import Network
-from filterd.task import Environment, Task
+from filterd.task import Environment, Task, loading_maps
 
 __all__ = ["Assembly", "assemble", "load", "scoring"]
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """One worker's engine and what it stands on. `close` ends the connections to other services."""
+    """One worker's engine and what it stands on. `close` ends the connections to other services.
+
+    What maps and hooks do beside messages is begun and ended by who has them: see `daemon.worker`.
+    """
 
     config: Config
     rules: Rules
     engine: Engine
     environment: Environment
     guard: CpuGuard | None
+    maps: MapFeeds
+    hooks: Hooks
 
     def close(self) -> None:
+        self.maps.close()
         if self.guard is not None:
             self.guard.stop()
         self.environment.network.close()
 
 
-def load(config: Config) -> Rules:
+def load(config: Config, feeds: MapFeeds | None = None) -> Rules:
     """The rules the configuration names, in an order that works and with routes that exist.
 
-    Raises LoadError with all that is wrong, in the sections of the clients too.
+    `feeds` are the maps that the rules get (`file_maps`), and are filled from their files. Raises LoadError with all that is
+    wrong, in those files and in the sections of the clients too.
     """
-    problems = client_problems(config)
+    feeds = file_maps(config) if feeds is None else feeds
+    problems = client_problems(config) + read_files(feeds)
+    token = loading_maps.set(feeds.maps)
     try:
         rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
     except LoadError as error:
         raise LoadError([*problems, *error.problems]) from None
+    finally:
+        loading_maps.reset(token)
+    problems += add_map_rules(config, feeds.maps, rules.registry)
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
     problems += settings_of(config)[1]
     registered = rules.registry.rules.values()
@@ -117,12 +133,14 @@ def assemble(
 
     In the main thread: the CPU guard uses its signals.
     """
-    rules = load(config)
+    maps = file_maps(config)
+    rules = load(config, maps)
     registered = rules.registry.rules.values()
     limits = config.limits
     crew = Crew()
     network = Network(client_settings(config), crew=crew)
     network.http.routes = collect_routes(rules.modules)[0]
+    follow_addresses(maps, config, network.http)
     environment = Environment(
         network,
         crew,
@@ -131,6 +149,7 @@ def assemble(
         task_timeout=limits.task_timeout,
         burst_timeout=limits.burst_timeout or inf,
         resolver_of=Resolver,
+        maps=maps.maps,
     )
     # A virtual symbol comes with the rule that inserts it.
     wanted = {rule.parent or rule.name for rule in registered if rule.name in only}
@@ -140,4 +159,5 @@ def assemble(
     if limits.burst_timeout:
         guard = CpuGuard(limits.burst_timeout, rules.code)
         guard.start()
-    return Assembly(config, rules, engine, environment, guard)
+    hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code)
+    return Assembly(config, rules, engine, environment, guard, maps, hooks)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from filterd.daemon import units
 from filterd.daemon.units import Address, Written
+from filterd.net.http_url import BadUrl, parse_url
 
 __all__ = [
     "Bind",
@@ -22,6 +23,7 @@ __all__ = [
     "FilePath",
     "Free",
     "Listed",
+    "MapSource",
     "NameServer",
     "Named",
     "Natural",
@@ -106,6 +108,21 @@ def _symbol(value: object) -> object:
     return value
 
 
+def _map_source(value: object) -> str:
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        try:
+            parse_url(str(value))
+        except BadUrl as error:
+            raise ValueError(f"is no web address: {error}") from None
+        return str(value)
+    if not isinstance(value, str) or not value.startswith("file:"):
+        raise ValueError('is not the source of a map ("file:PATH", "http://HOST/PATH", "https://HOST/PATH")')
+    path = value.removeprefix("file:")
+    return (
+        f"file:{units.absolute(Written(path.removeprefix('//') if path.startswith('///') else path, units.folder_of(value)))}"
+    )
+
+
 def _read_only(value: Any) -> Any:
     if isinstance(value, Mapping):
         return MappingProxyType({key: _read_only(item) for key, item in value.items()})
@@ -137,6 +154,7 @@ Named: TypeAlias = Annotated[Mapping[str, V], AfterValidator(MappingProxyType)]
 Free: TypeAlias = Annotated[Mapping[str, Mapping[str, V]], AfterValidator(_read_only)]
 Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
 Protocol: TypeAlias = Annotated[Literal["http"], BeforeValidator(_protocol)]
+MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
 WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
 RecordType: TypeAlias = Annotated[

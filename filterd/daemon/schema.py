@@ -18,6 +18,7 @@ from filterd.daemon.fields import (
     FilePath,
     Free,
     Listed,
+    MapSource,
     Named,
     NameServer,
     Natural,
@@ -47,6 +48,7 @@ __all__ = [
     "Limits",
     "Listener",
     "Log",
+    "Map",
     "Redis",
     "RedisServers",
     "Results",
@@ -227,6 +229,37 @@ class Group(Section):
     description: str | None = None
 
 
+class Map(Section):
+    """`[maps.NAME]`: a table from elsewhere. With `key` and `symbol` each message is looked up in it.
+
+    No `interval` is 5 s for a file and 5 min for a web address.
+    """
+
+    source: MapSource
+    type: Literal["set", "map", "glob", "regexp", "ip", "domain"] = "set"
+    interval: Timeout | None = None
+    max_size: Size = 64 * 2**20
+    key: str | None = None
+    symbol: str | None = None
+    symbols: Listed[str] = ()
+    score: float = 1.0
+    group: str | None = None
+    description: str | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The absolute path of the file, None for a web address."""
+        return self.source.removeprefix("file:") if self.source.startswith("file:") else None
+
+    @model_validator(mode="after")
+    def _pair(self) -> "Map":
+        if (self.key is None) != (self.symbol is None):
+            raise ValueError("key and symbol go together: what is looked up, and what it gives")
+        if self.symbols and self.symbol is None:
+            raise ValueError("symbols are of no use without key and symbol")
+        return self
+
+
 class Log(Section):
     """`[log]`: no `file` means the standard error stream."""
 
@@ -252,6 +285,7 @@ class Config(Section):
     groups: Named[Group] = Field(default_factory=nothing)
     settings: Free[Any] = Field(default_factory=nothing)
     modules: Free[Any] = Field(default_factory=nothing)
+    maps: Named[Map] = Field(default_factory=nothing)
     log: Log = Log()
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=nothing)

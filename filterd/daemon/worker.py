@@ -12,6 +12,7 @@ import shutil
 import signal
 from logging import getLogger
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -52,6 +53,8 @@ class Worker:
         close_forgotten_timeouts()
         self._assembly = assemble(config, on_failure=FailureLog())
         try:
+            self._assembly.maps.fetch()
+            self._assembly.hooks.load()
             self._open_doors()
         except BaseException:
             self._close()
@@ -62,6 +65,8 @@ class Worker:
         gc.set_threshold(20_000, 10, 50)
         for listener in self.listeners:
             listener.start()
+        self._assembly.maps.start()
+        self._assembly.hooks.start()
         log.info("ready: %d rules from %d files", len(self._assembly.engine.rules), len(self._assembly.rules.files))
 
     def _open_doors(self) -> None:
@@ -116,10 +121,13 @@ class Worker:
     def stop(self) -> None:
         """Finish what is under way and close everything."""
         seconds = 2 * self.config.limits.task_timeout
+        end = monotonic() + seconds
         log.info("ending: %d messages under way, at most %g s", self.under_way, seconds)
         cut = sum(job.get() for job in [gevent.spawn(listener.drain, seconds) for listener in self.listeners])
         if cut:
             log.error("ending: %d connections were cut; their messages were not answered", cut)
+        assert self._assembly is not None
+        self._assembly.hooks.finish(end - monotonic())
         self._close()
         log.info("ended")
 

@@ -119,7 +119,7 @@ class Hooks:
             try:
                 self._call(hook)
             except (Exception, Stop) as error:  # noqa: BLE001 - a hook may raise anything, and the next one is tried
-                where = innermost_line(error, self._files) or f"{hook.file}:{hook.line}"
+                where = innermost_line(error, self._files) or hook.place
                 told = f"{hook.title}: {_text_of(error)}"
                 problems.append(Problem(where, told, "" if _is_expected(error) else story(error, self._files)))
         if problems:
@@ -168,7 +168,7 @@ class Hooks:
             return False, None
 
     def _tell(self, hook: Hook, error: BaseException) -> None:
-        where = innermost_line(error, self._files) or f"{hook.file}:{hook.line}"
+        where = innermost_line(error, self._files) or hook.place
         traceback = None if _is_expected(error) else story(error, self._files)
         log.error("%s: %s (%s)", hook.title, _text_of(error), where, extra={"traceback": traceback, "rule": hook.title})
 

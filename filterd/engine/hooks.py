@@ -51,6 +51,10 @@ class Hook:
     restart: Restart = "on-error"
 
     @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    @property
     def title(self) -> str:
         """Its name in the log."""
         return f"{self.kind} {getattr(self.function, '__name__', self.function)}"

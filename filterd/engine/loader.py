@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.task import loading_modules
@@ -212,9 +213,11 @@ def _strays(module: ModuleType) -> list[Problem]:
     """Rules that would be lost without a word. Another rule file is imported for itself too."""
     if not module.__name__.startswith(_NOT_RULES):
         return []
+    lost = [(one.place, one.name) for one in getattr(module, MARKS, ())]
+    lost += [(one.place, one.title) for one in getattr(module, HOOKS, ())]
     return [
-        Problem(one.place, f"{one.name} would never run: files whose names begin with _ or test_ are not loaded as rule files")
-        for one in getattr(module, MARKS, ())
+        Problem(place, f"{name} would never run: files whose names begin with _ or test_ are not loaded as rule files")
+        for place, name in lost
     ]
 
 

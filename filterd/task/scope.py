@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from math import inf
 from time import monotonic
-from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from filterd.mail.maps import LiveMap

@@ -1,8 +1,8 @@
 """Rspamd's functional cases for the engine, told as behaviour: the rules ported to Python, the daemon real.
 
-From its suite: 101_lua (both: dependencies, flags, pre- and postfilters, limits, recipients, options, conditions, results taken
-back) and 121_json as far as a scanner answers it. Where rules are chosen, they are by `Settings: {symbols_enabled = [NAME]}` in
-UCL; the cases that Rspamd runs without settings run without them here.
+From its suite: 101_lua (both: dependencies, flags, pre- and postfilters, limits, recipients, options, conditions, maps, results
+taken back) and 121_json as far as a scanner answers it. Where rules are chosen, they are by `Settings: {symbols_enabled =
+[NAME]}` in UCL; the cases that Rspamd runs without settings run without them here.
 """
 
 import json
@@ -41,8 +41,15 @@ def daemon_with(folder: Path, *rules: str, toml: str = "") -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def merged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Many rule files in one daemon, of which each test chooses its rules."""
-    names = ("limits", "recipients", "option_order", "remove_result", "conditions", "flags", "simple", "preresult")
+    names = ("limits", "recipients", "option_order", "remove_result", "conditions", "flags")
     with daemon_with(tmp_path_factory.mktemp("merged"), *names, toml=LIMITS) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One symbol, and a decision at the end."""
+    with daemon_with(tmp_path_factory.mktemp("decided"), "simple", "preresult") as daemon:
         yield daemon
 
 
@@ -160,12 +167,38 @@ def test_101_lua_a_condition_that_says_no_keeps_the_rule_from_running(merged: Da
     assert options(chosen(merged, "NEVER_A")) == {"ANY_A": ["hello1"]}
 
 
+# -- maps
+
+
+def test_101_lua_maps_give_the_value_of_a_key(tmp_path: Path) -> None:
+    lines = {
+        ("radix", "ip"): "198.51.100.0/24 one net\n::1 another\n203.0.113.1\n",
+        ("map", "map"): "first value\nsecond.example.com one more\nthird\n",
+        ("regexp", "regexp"): r"/^fi.st$/ value" "\n" r"/\.example\.com$/ one more" "\n/^third$/\n",
+    }
+    toml = ""
+    for (name, kind), text in lines.items():
+        (tmp_path / f"{name}.list").write_text(text)
+        toml += f'[maps.{name}]\nsource = "file:{tmp_path / name}.list"\ntype = "{kind}"\n'
+    with daemon_with(tmp_path, "maps_kv", toml=toml) as daemon:
+        reply = chosen(daemon, "RADIX_KV", "REGEXP_KV", "MAP_KV")
+    assert options(reply) == {"RADIX_KV": ["no worry"], "REGEXP_KV": ["no worry"], "MAP_KV": ["no worry"]}
+
+
 # -- flags
 
 
 def test_101_lua_flags_of_the_request_reach_a_late_rule(merged: Daemon) -> None:
     reply = chosen(merged, "FLAGS_SYM", Flags="no_stat, no_log,groups", Pass="all")
     assert options(reply) == {"FLAGS_SYM": ["groups", "no_log", "no_stat", "pass_all"]}
+
+
+@pytest.mark.parametrize("headers", [{"Flags": "no_stat,skip"}, {"Settings": "{whitelist = true}"}])
+def test_101_lua_a_message_to_be_skipped_runs_no_rule(decided: Daemon, headers: dict[str, str]) -> None:
+    reply = decided.scan(MAIL, **headers)
+    assert (reply["is_skipped"], reply["action"], reply["score"]) == (True, "no action", 0.0)
+    assert (reply["symbols"], reply["messages"]) == ({}, {})
+    assert decided.scan(MAIL)["is_skipped"] is False
 
 
 def test_101_lua_a_message_flagged_no_log_is_not_logged(merged: Daemon) -> None:
@@ -194,12 +227,6 @@ def strict(body: bytes) -> dict[str, Any]:
 
     reply: dict[str, Any] = json.loads(body.decode(), object_pairs_hook=once, parse_constant=refused)
     return reply
-
-
-@pytest.fixture(scope="module")
-def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with daemon_with(tmp_path_factory.mktemp("decided"), "simple", "preresult") as daemon:
-        yield daemon
 
 
 def rspamc(daemon: Daemon, *words: str) -> str:

@@ -15,9 +15,11 @@ import gevent
 import pytest
 
 from filterd.net.resolver import Resolver, ResolverSettings
-from filterd.net.resolver_exchange import BURST
+from filterd.net.resolver_exchange import BURST, Exchange
+from filterd.net.resolver_pending import Pending
+from filterd.net.upstream import Limits, Upstreams
 from filterd.outcome import Failure
-from filterd.proto.dns import NO_NAME, TIMED_OUT
+from filterd.proto.dns import NO_NAME, TIMED_OUT, Reply, encode_question
 from tests.support.dns_server import SOA, Asked, DnsPeer, Respond, answer, dns_serving, known
 from tests.support.partners import free_port, running_unbound
 from tests.support.peers import LOOPBACK, full_queue
@@ -166,6 +168,13 @@ def test_where_tcp_is_silent_a_part_of_the_answer_is_better_than_none() -> None:
         assert server.ways == "utt"
 
 
+def test_where_tcp_has_only_a_failure_a_part_of_the_answer_is_better() -> None:
+    respond = lambda asked: answer(asked, rcode="SERVFAIL") if asked.stream else truncated(asked)  # noqa: E731
+    with dns_serving(respond) as server, resolving(server, timeout=NEVER) as resolver:
+        found = ask(resolver)
+        assert (found, found.truncated) == (["192.0.2.9"], True)
+
+
 def test_a_truncated_answer_said_twice_is_asked_for_once() -> None:
     def respond(asked: Asked) -> bytes | list[bytes]:
         if not asked.stream:
@@ -237,17 +246,16 @@ def test_hundreds_that_time_out_at_once_do_not_hold_the_hub(hub_free: None) -> N
             assert [one.get() for one in callers] == [[TIMED_OUT] * 100] * 6
 
 
-def test_an_answer_that_came_while_something_held_the_loop_is_not_late() -> None:
-    with dns_serving(good) as server, resolving(server, timeout=0.1, retransmits=0) as resolver:
-        waiting = gevent.spawn(ask, resolver)
-        gevent.sleep(0)  # it has asked
-        end = monotonic() + 0.05
-        while not server.asked and monotonic() < end:
-            gevent.sleep(0.001)
+@pytest.mark.parametrize("prefer_tcp", [True, False])
+def test_an_answer_that_came_while_something_held_the_loop_is_not_late(prefer_tcp: bool) -> None:
+    def respond(asked: Asked) -> Iterator[bytes]:
+        yield answer(asked, "A 192.0.2.1")
         end = monotonic() + 0.3
         while monotonic() < end:
             pass
-        assert waiting.get() == GOOD
+
+    with dns_serving(respond) as server, resolving(server, timeout=0.2, retransmits=0, prefer_tcp=prefer_tcp) as resolver:
+        assert ask(resolver) == GOOD
 
 
 # -- several servers
@@ -323,6 +331,64 @@ def test_a_failure_of_one_is_what_is_told_when_the_other_stays_silent() -> None:
 def test_a_failure_is_not_the_next_answer() -> None:
     with dns_serving(first(lambda asked: answer(asked, rcode="SERVFAIL"))) as server, resolving(server) as resolver:
         assert [ask(resolver), ask(resolver)] == ["server fail", GOOD]
+
+
+def test_a_late_answer_is_told_with_the_name_of_who_gave_it() -> None:
+    def late(asked: Asked) -> bytes:
+        gevent.sleep(0.15)
+        return answer(asked, rcode="NXDOMAIN")
+
+    with (
+        dns_serving(late) as one,
+        dns_serving(lambda asked: None) as two,
+        resolving(one, two, timeout=0.1, retransmits=3) as resolver,
+    ):
+        failure = ask(resolver)
+        assert (failure, failure.peer) == (NO_NAME, f"127.0.0.1:{one.port}")
+        assert len(two.asked) == 1
+
+
+@contextmanager
+def exchanging(*addresses: tuple[str, int]) -> Iterator[tuple[Upstreams, Callable[[str], Reply]]]:
+    """The servers, which are sent away after their second failure without a success, and a function that asks them a name."""
+    answers: dict[Pending, Reply] = {}
+    servers = Upstreams(addresses, rotation="master-slave", limits=Limits(max_errors=0, error_time=0.000001))
+    exchange = Exchange(servers, timeout=0.05, retransmits=3, prefer_tcp=False, answered=answers.__setitem__)
+
+    def ask(name: str) -> Reply:
+        pending = Pending(encode_question(name), monotonic())
+        exchange.ask(pending)
+        while pending not in answers:
+            gevent.sleep(0.001)
+        return answers[pending]
+
+    try:
+        yield servers, ask
+    finally:
+        exchange.close()
+
+
+@pytest.mark.parametrize("way", ["silent", "refuses", "unreachable"])
+def test_who_keeps_failing_is_left_alone(way: str) -> None:
+    with dns_serving(lambda asked: None) as silent, dns_serving(good) as other:
+        bad = {"silent": silent.address, "refuses": (LOOPBACK, free_port()), "unreachable": ("255.255.255.255", 53)}[way]
+        with exchanging(bad, other.address) as (servers, ask):
+            for number in range(4):
+                assert ask(f"{number}.test").answers == ("192.0.2.1",)
+            assert servers.alive == (other.address,)
+            assert len(silent.asked) == (2 if way == "silent" else 0)
+
+
+def test_one_answer_makes_up_for_failures() -> None:
+    with (
+        dns_serving(lambda asked: None if asked.name == "silent.test" else good(asked)) as one,
+        dns_serving(good) as two,
+        exchanging(one.address, two.address) as (servers, ask),
+    ):
+        for number in range(4):
+            assert ask("silent.test").answers == ("192.0.2.1",)
+            assert ask(f"{number}.test").answers == ("192.0.2.1",)
+        assert servers.alive == (one.address, two.address)
 
 
 # -- nobody there

@@ -5,7 +5,7 @@ It reads and writes messages with dnspython, not with the codec it is there to t
 
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +46,8 @@ class Asked:
         return dns.message.from_wire(self.wire)
 
 
-# One message, several, or none.
-Respond = Callable[[Asked], "bytes | Sequence[bytes] | None"]
+# One message, several, or none. What a generator does after it has given one happens when that one has been sent.
+Respond = Callable[[Asked], "bytes | Iterable[bytes] | None"]
 
 
 class DnsPeer:
@@ -145,7 +145,7 @@ def dns_serving(
         assert peer.errors == []
 
 
-def _replies(peer: DnsPeer, respond: Respond, asked: Asked) -> Sequence[bytes]:
+def _replies(peer: DnsPeer, respond: Respond, asked: Asked) -> Iterable[bytes]:
     try:
         found = respond(asked)
     except Exception as error:

@@ -1,0 +1,92 @@
+"""The `[maps.*]` sections as maps, their sources and the rules made of them.
+
+Promises: what is wrong in a map's file is told like what is wrong in a rule file, and nothing starts; a file that is not there
+yet, and whatever a web address answers, is only a warning.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from filterd.daemon.config import Config
+from filterd.engine.loader import Problem
+from filterd.engine.map_rules import MapRule, rules_of, value_fault
+from filterd.engine.registry import RegistrationError, Registry
+from filterd.mail.map_lines import MapBroken, new_map
+from filterd.mail.maps import LiveMap
+from filterd.net.http import HttpClient
+from filterd.net.map_sources import FileSource, HttpSource, MapFeed, MapFeeds
+
+__all__ = ["add_map_rules", "file_maps", "follow_addresses", "read_files"]
+
+FILE_INTERVAL, HTTP_INTERVAL = 5.0, 300.0
+
+
+def file_maps(config: Config) -> MapFeeds:
+    """Every map, empty, with a feed for each that comes from a file."""
+    maps = {name: LiveMap(name, new_map(section.type)) for name, section in config.maps.items()}
+    feeds = MapFeeds(maps, ())
+    for name, section in config.maps.items():
+        if section.path is not None:
+            source = FileSource(section.path, interval=section.interval or FILE_INTERVAL, max_size=section.max_size)
+            _add(feeds, config, name, source)
+    return feeds
+
+
+def follow_addresses(feeds: MapFeeds, config: Config, client: HttpClient) -> None:
+    """Add the feeds of the maps that come from a web address."""
+    for name, section in config.maps.items():
+        if section.path is None:
+            interval = section.interval or HTTP_INTERVAL
+            _add(feeds, config, name, HttpSource(section.source, client, interval=interval, max_size=section.max_size))
+
+
+def _add(feeds: MapFeeds, config: Config, name: str, source: FileSource | HttpSource) -> None:
+    rule = _rule(config, name)
+    feeds.feeds.append(MapFeed(feeds.maps[name], source, check=None if rule is None else partial(value_fault, rule)))
+
+
+def read_files(feeds: MapFeeds) -> list[Problem]:
+    """Read the files for the first time; what is broken in them."""
+    problems = []
+    for feed in feeds.feeds:
+        try:
+            feed.refresh(strict=True)
+        except MapBroken as error:
+            problems += [Problem(f"{feed.source.place}:{one.line}", one.text) for one in error.problems]
+    return problems
+
+
+def add_map_rules(config: Config, maps: Mapping[str, LiveMap], registry: Registry) -> list[Problem]:
+    """Register a rule for each map with a symbol; what is wrong with them. Several maps may give the same further symbol."""
+    problems = []
+    for name, live in maps.items():
+        rule = _rule(config, name)
+        if rule is None:
+            continue
+        try:
+            own, *others = rules_of(rule, live)
+            registry.add(own)
+            for other in others:
+                if other.name not in registry.rules:
+                    registry.add(other)
+        except RegistrationError as error:
+            problems.append(Problem(f"{rule.file}: maps.{name}", str(error)))
+        except ValueError as error:
+            problems.append(Problem(f"{rule.file}: maps.{name}.key", str(error)))
+    return problems
+
+
+def _rule(config: Config, name: str) -> MapRule | None:
+    section = config.maps[name]
+    if section.symbol is None or section.key is None:
+        return None
+    return MapRule(
+        name,
+        section.key,
+        section.symbol,
+        section.symbols,
+        score=section.score,
+        group=section.group,
+        description=section.description,
+        file=config.origin(f"maps.{name}.symbol"),
+    )
