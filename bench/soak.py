@@ -1,24 +1,34 @@
 """Ten rules for each message, on backends that misbehave: every message must be answered, with its own data, and nothing leak.
 
-The rules are in `soak_rules.py`, the backends in `soak_backends.py`; each backend also vanishes now and then and comes back, and
-some clients of the daemon leave before they are answered. A value that is not the answer to its question is an error, and so is a
-failure that nothing explains: neither the question asked for it, nor was its backend away.
+The rules are in `soak_rules.py`, the backends in `soak_backends.py` and `soak_dns.py`; each backend also vanishes now and then
+and comes back, and some clients of the daemon leave before they are answered. A value that is not the answer to its question is
+an error, and so is a failure that nothing explains: neither did the question ask for it, nor was its backend away.
 """
 
+import json
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from math import inf
 from pathlib import Path
+from socket import SOCK_DGRAM
 from time import monotonic
+from typing import Any
 
 import gevent
+import psutil
+from gevent.event import Event
 
-from bench.soak_backends import Backend, DnsServer, EchoServer, LineServer, RedisRelay, WebServer, quiet_ports
-from tests.support.daemon import running_daemon
+from bench.soak_backends import Backend, EchoServer, LineServer, RedisRelay, WebServer, quiet_ports
+from bench.soak_dns import DnsServer
+from tests.support.certificates import Certificates
+from tests.support.client import Client
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.engine import MAIL
 from tests.support.redis_servers import RestartedRedis
 
 __all__ = ["FORMS", "Report", "main", "soak"]
@@ -44,11 +54,24 @@ LEAVERS = 40
 """Of so many messages one more is sent by a client that leaves before the answer."""
 
 FORMS = frozenset(
-    """httpget httppost httpclose httpmap0 httpmap1 httpmap2 httpback httpnested httpquery httpnamed
+    """httpget httppost httpclose httpsafe httpmap0 httpmap1 httpmap2 httpback httpnested httpquery httpnamed
     dnsa dnstxt dnsmany0 dnsmany1 dnsmany2 dnsmany3 dnsback dnsold dnsshared
     redisecho redisset redisscript redisback redisscriptback redispush redispop redisselect
     tcpline tcpbytes tcpeof tcpsocket tcpfirst tcpsecond tcppieces udpback udpline chain""".split()
 )
+OUTCOMES = ("right", "asked for", "away", "crossed", "late", "unexplained", "wrong")
+"""A failure may be asked for by the question, its backend may be away, an answer too late. The last two may not be."""
+
+COUNTED = ("greenlets", "objects", "descriptors", "memory", "in_flight")
+ENDING = ("greenlets", "held", "in_flight", "http_connections", "redis_in_use", "disowned")
+"""What must be in the end as it was in the beginning."""
+
+MOST_UDP = 64
+"""Sockets: sixteen for each of two name servers, and as many that wait for their last answer."""
+
+MOST_LATE = 0.0005
+"""Of all questions: a machine that has other things to do holds everything up for a moment."""
+
 FAILING = frozenset("reset vanish half garbage silent nxdomain servfail".split())
 """What a question asks for that has no answer."""
 
@@ -57,7 +80,7 @@ TOML = """
 task_timeout = "15s"
 [dns]
 nameservers = ["127.0.0.1:{dns}", "127.0.0.1:{dns2}"]
-timeout = "250ms"
+timeout = "150ms"
 retransmits = 3
 [redis]
 servers = "127.0.0.1:{relay}"
@@ -66,18 +89,56 @@ timeout = "2s"
 level = "error"
 [modules.soak]
 http = {http}
+https = {https}
+ca = "{ca}"
 tcp = {tcp}
 udp = {udp}
 """
 
 
-@dataclass(slots=True)
-class Absence:
-    """A backend is away; `end` is infinite while it is."""
+class Trouble:
+    """Sends one backend after the other away, and knows when each was."""
 
-    backend: str
-    begin: float
-    end: float = inf
+    def __init__(self, backends: Sequence[tuple[str, Backend]]) -> None:
+        self.count = 0
+        self._backends = backends
+        # [backend, begin, end]; the end is infinite while it is away. The oldest explain nothing any more.
+        self._absences: deque[tuple[str, list[float]]] = deque(maxlen=500)
+
+    def cut(self, backend: str) -> None:
+        """A connection is cut just now."""
+        self._absences.append((backend, [monotonic(), monotonic()]))
+
+    def explains(self, form: str, began: float, ended: float) -> bool:
+        """A backend of this form was away while the question was open. Of two name servers one is always there."""
+        return any(
+            span[0] <= ended and began <= span[1] + GRACE
+            for backend, span in self._absences
+            if backend != "dns" and (form.startswith(backend) or form == "chain")
+        )
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Until the end of the block; all backends are there then."""
+        ending = Event()
+        making = gevent.spawn(self._make, ending)
+        try:
+            yield
+        finally:
+            ending.set()
+            making.get()
+
+    def _make(self, ending: Any) -> None:
+        for name, backend in cycle(self._backends):
+            if ending.wait(BACK):
+                return
+            span = [monotonic(), inf]
+            self._absences.append((name, span))
+            backend.stop()
+            gevent.sleep(AWAY)
+            backend.start()
+            span[1] = monotonic()
+            self.count += 1
 
 
 @dataclass(slots=True)
@@ -94,61 +155,196 @@ class Report:
     requests: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    rows: list[dict[str, float]] = field(default_factory=list)
+    """What was counted after each round."""
+
     def count(self, outcome: str) -> int:
         return sum(number for (_, one), number in self.outcomes.items() if one == outcome)
 
 
 def main() -> None:
     report = soak(MESSAGES, rounds=ROUNDS, seconds=MINUTES * 60, tell=print)
-    columns = ("right", "asked for", "backend away", "late", "unexplained", "wrong")
-    print(f"\n{'form':<16}" + "".join(f"{name:>14}" for name in columns))
+    print(f"\n{'form':<16}" + "".join(f"{name:>14}" for name in OUTCOMES))
     for form in sorted(FORMS):
-        print(f"{form:<16}" + "".join(f"{report.outcomes[form, name]:>14}" for name in columns))
-    print(f"{'all':<16}" + "".join(f"{report.count(name):>14}" for name in columns))
+        print(f"{form:<16}" + "".join(f"{report.outcomes[form, name]:>14}" for name in OUTCOMES))
+    print(f"{'all':<16}" + "".join(f"{report.count(name):>14}" for name in OUTCOMES))
     print("requests: " + ", ".join(f"{name} {number}" for name, number in report.requests.items()))
-    print(f"backends were away {report.absences} times, {report.left} clients left before the answer")
+    print(f"backends were away {report.absences} times; {report.left} clients left before the answer")
     for problem in report.problems:
         print("PROBLEM: " + problem)
     if report.problems:
         sys.exit(1)
-    print("every message answered, every answer its own, nothing leaked")
+    print("every message was answered, every answer was its own, nothing leaked")
 
 
 def soak(messages: int, *, rounds: int = 1, seconds: float = inf, tell: Callable[[str], object] = lambda line: None) -> Report:
     """Send so many messages on CONNECTIONS connections and see what comes of them, for so many seconds at most."""
     report = Report()
     with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
-        names = ("http", "tcp", "udp", "dns", "dns2", "relay", "redis")
+        names = ("http", "https", "tcp", "udp", "dns", "dns2", "relay", "redis")
         ports = dict(zip(names, quiet_ports(len(names)), strict=True))
-        trouble = _Trouble()
+        certificates = Certificates(Path(home))
         redis = RestartedRedis("--dir", home, port=ports["redis"])
         backends: list[tuple[str, Backend]] = [
             ("http", WebServer(ports["http"])),
+            ("http", WebServer(ports["https"], tls=certificates.server_context())),
             ("tcp", LineServer(ports["tcp"])),
             ("udp", EchoServer(ports["udp"])),
             ("dns", DnsServer(ports["dns"])),
             ("dns", DnsServer(ports["dns2"], tcp=False)),
-            ("redis", RedisRelay(ports["relay"], redis, lambda: trouble.happened("redis"))),
+            ("redis", RedisRelay(ports["relay"], redis, lambda: trouble.cut("redis"))),
             ("redis", redis),
         ]
-        for _, backend in backends:
-            stack.callback(_stopped, backend)
-            backend.start()
+        trouble = Trouble(backends)
         source = Path(__file__).with_name("soak_rules.py").read_text()
-        daemon = stack.enter_context(running_daemon(Path(home), {"soak": source}, TOML.format(**ports)))
-        _census(daemon)  # what is made once is there after it
+        toml = TOML.format(**ports, ca=certificates.ca_file)
+        daemon = stack.enter_context(running_daemon(Path(home), {"soak": source}, toml))
+        _census(daemon)  # what is made at the first time is there after it
         before = _census(daemon)
-        tell(" ".join(f"{name:>12}" for name in ("messages", "per second", *before, "in flight")))
-        counts = []
-        began = monotonic()
-        with trouble.made(backends):
-            for number in range(rounds):
-                numbers = iter(range(number * messages // rounds, (number + 1) * messages // rounds))
-                start = monotonic()
-                clients = [gevent.spawn(_client, daemon.port, numbers, trouble, report) for _ in range(CONNECTIONS)]
-                gevent.joinall(clients, timeout=max(began + seconds - start, 0), raise_error=True)
-                if not all(client.ready() for client in clients):
-                    gevent.killall(clients)
-                    report.problems.append(f"after {seconds:g} s only {report.messages} of {messages} messages were sent")
-                    break
+        for _, backend in backends:
+            stack.callback(backend.stop)
+            backend.start()
+        tell(" ".join(f"{name:>11}" for name in ("messages", "a second", *COUNTED)))
+        _rounds(daemon, messages, rounds, seconds, trouble, report, tell)
+        for _, backend in backends:
+            backend.stop()
+        _judge(report, before, _settled(daemon, before))
+        log = daemon.process.output()
+        if log:
+            report.problems.append(f"the daemon complained: {log[:2000]}")
     return report
+
+
+def _rounds(
+    daemon: Daemon,
+    messages: int,
+    rounds: int,
+    seconds: float,
+    trouble: Trouble,
+    report: Report,
+    tell: Callable[[str], object],
+) -> None:
+    end = monotonic() + seconds
+    with trouble.made():
+        for number in range(rounds):
+            began = monotonic()
+            numbers = iter(range(number * messages // rounds, (number + 1) * messages // rounds))
+            clients = [gevent.spawn(_client, daemon.port, numbers, end, trouble, report) for _ in range(CONNECTIONS)]
+            gevent.joinall(clients, raise_error=True)
+            spent = monotonic() - began
+            report.seconds += spent
+            found = _census(daemon)
+            report.rows.append(found)
+            rate = messages / rounds / spent
+            tell(" ".join(f"{value:>11.0f}" for value in (report.messages, rate, *(found[name] for name in COUNTED))))
+    report.absences = trouble.count
+    if report.messages < messages:
+        report.problems.append(f"{report.messages} of {messages} messages were sent in {seconds:g} s")
+
+
+def _client(port: int, numbers: Iterator[int], end: float, trouble: Trouble, report: Report) -> None:
+    with Client(("127.0.0.1", port)) as client:
+        client.sock.settimeout(60)
+        for number in numbers:
+            if monotonic() > end:
+                return
+            if number % LEAVERS == 0:
+                with Client(("127.0.0.1", port)) as leaver:
+                    leaver.send(_request(f"gone{number}"))
+                    gevent.sleep(0.01)
+                report.left += 1
+            client.send(_request(str(number)))
+            status, _, body = client.read_reply()
+            report.messages += 1
+            if status == 200:
+                _read(str(number), json.loads(body), trouble, report)
+            else:
+                report.problems.append(f"message {number} was answered with {status}: {body[:200]!r}")
+
+
+def _request(queue_id: str) -> bytes:
+    head = ("POST /checkv2 HTTP/1.1", "Connection: keep-alive", "Flags: no_log", f"Queue-Id: {queue_id}")
+    return "\r\n".join((*head, f"Content-Length: {len(MAIL)}", "", "")).encode() + MAIL
+
+
+def _read(number: str, reply: dict[str, Any], trouble: Trouble, report: Report) -> None:
+    symbols = {name.lower(): hit["options"] for name, hit in reply["symbols"].items()}
+    if symbols.keys() != FORMS or any(len(options) != 1 for options in symbols.values()):
+        odd = {name: symbols.get(name) for name in symbols.keys() ^ FORMS}
+        odd.update((name, options) for name, options in symbols.items() if len(options) != 1)
+        report.problems.append(f"message {number}: not one answer to each question: {odd}, {reply.get('messages')}")
+        return
+    failures = reply["messages"].get("rule_failures", "")
+    if failures and (not failures.startswith("CUT: ") or ";" in failures):
+        report.problems.append(f"message {number}: {failures}")
+    for form, (told,) in symbols.items():
+        outcome = _outcome(number, form, told, trouble)
+        report.outcomes[form, outcome] += 1
+        if outcome in ("wrong", "unexplained", "late"):
+            report.samples.setdefault(f"{form} {outcome}", told)
+
+
+def _outcome(number: str, form: str, told: str, trouble: Trouble) -> str:
+    """One of OUTCOMES."""
+    whose, fault, outcome, began, ended, detail = told.split(" ", 5)
+    if whose != number or outcome == "wrong" or (outcome == "right" and fault in FAILING):
+        return "wrong"
+    if outcome == "right":
+        return "right"
+    if fault in FAILING or (fault == "cut" and outcome != "right") or detail.startswith("was not asked"):
+        return "asked for"
+    # A request that must not be sent twice, on a kept connection that is closed in the same moment: nobody could know.
+    if form in ("httppost", "httpquery") and outcome == "closed":
+        return "crossed"
+    if trouble.explains(form, float(began), float(ended)):
+        return "away"
+    return "late" if outcome == "timeout" else "unexplained"
+
+
+def _census(daemon: Daemon) -> dict[str, Any]:
+    """What the daemon holds while only this is under way."""
+    (told,) = daemon.scan(MAIL, Queue_Id="census")["symbols"]["CENSUS"]["options"]
+    found: dict[str, Any] = json.loads(told)
+    process = psutil.Process(daemon.process.pid)
+    sockets = Counter("udp" if one.type == SOCK_DGRAM else "tcp" for one in process.net_connections())
+    found["descriptors"] = process.num_fds()
+    found["memory"] = process.memory_info().rss // 1024
+    found["udp"] = sockets["udp"]
+    # What is kept on purpose: the resolver's sockets, and Redis connections that rest.
+    found["held"] = found["descriptors"] - sockets["udp"] - found["redis_resting"]
+    found["in_flight"] = sum(found["in_flight"].values())
+    return found
+
+
+def _settled(daemon: Daemon, before: dict[str, Any]) -> dict[str, Any]:
+    """What is held once nothing is left to end: connections close by themselves when their backend has gone."""
+    for _ in range(50):
+        found = _census(daemon)
+        if all(found[name] <= before[name] for name in ENDING):
+            break
+        gevent.sleep(0.1)
+    return found
+
+
+def _judge(report: Report, before: dict[str, Any], after: dict[str, Any]) -> None:
+    report.requests = after["requests"]
+    problems = report.problems
+    for name in ENDING:
+        if after[name] > before[name]:
+            problems.append(f"{name}: {before[name]} before, {after[name]} after all has ended")
+    if after["udp"] > MOST_UDP:
+        problems.append(f"{after['udp']} UDP sockets are open; the resolver has {MOST_UDP} at most")
+    if len(report.rows) > 1:
+        first, last = report.rows[0], report.rows[-1]
+        for name in ("memory", "objects"):
+            if last[name] > first[name] * (1 + GROWTH):
+                problems.append(f"{name}: {first[name]} after the first round, {last[name]} after the last")
+    for name in ("wrong", "unexplained"):
+        if report.count(name):
+            told = [sample for key, sample in report.samples.items() if key.endswith(name)]
+            problems.append(f"{report.count(name)} {name}: " + "; ".join(told[:5]))
+    late = report.count("late")
+    if late > MOST_LATE * sum(report.outcomes.values()):
+        problems.append(f"{late} late: " + "; ".join(told for key, told in report.samples.items() if key.endswith("late")))
+    if len(problems) > 20:
+        problems[20:] = [f"and {len(problems) - 20} more"]

@@ -1,17 +1,16 @@
 """The other side of the soak: servers that answer slowly, reset, half-close and vanish, as the question asks for.
 
-A question is `FAULT-NUMBER-FORM`, and its answer is the question itself (or the address made of it): what comes back says whose
-it is. Redis is a real one, behind a relay that cuts connections in the middle of a reply. Every server here can vanish with all
-its connections and come back on its port.
+A question is `FAULT-NUMBER-FORM`, and its answer is the question itself: what comes back says whose it is. Redis is a real one,
+behind a relay that cuts connections in the middle of a reply. Every server here can vanish with all its connections and come
+back on its port.
 """
 
 import random
 import socket
-import struct
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
-from zlib import crc32
 
 import gevent
 import gevent.socket
@@ -22,7 +21,19 @@ from tests.support.http_server import Asked, answer, read_request
 from tests.support.peers import LOOPBACK, reset, silent
 from tests.support.redis_servers import RestartedRedis
 
-__all__ = ["Backend", "DnsServer", "EchoServer", "LineServer", "RedisRelay", "WebServer", "quiet_ports"]
+__all__ = [
+    "Backend",
+    "EchoServer",
+    "Forgetful",
+    "LineServer",
+    "RedisRelay",
+    "Streams",
+    "WebServer",
+    "answered",
+    "datagrams",
+    "pause",
+    "quiet_ports",
+]
 
 SLOW = (0.005, 0.05)
 """Seconds that a slow answer takes, from and to."""
@@ -58,11 +69,12 @@ class Backend(Protocol):
     def stop(self) -> None: ...
 
 
-def _pause() -> None:
+def pause() -> None:
+    """Be slow."""
     gevent.sleep(random.uniform(*SLOW))
 
 
-def _bound(kind: int, port: int) -> Any:
+def bound(kind: int, port: int) -> Any:
     sock = gevent.socket.socket(socket.AF_INET, kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((LOOPBACK, port))
@@ -73,7 +85,13 @@ def _bound(kind: int, port: int) -> Any:
     return sock
 
 
-class _Streams:
+def datagrams(port: int, serve: Callable[[bytes, Any], None]) -> Any:
+    """A UDP server, not started, that calls `serve(data, client)`."""
+    server: Any = DatagramServer
+    return server(bound(socket.SOCK_DGRAM, port), serve)
+
+
+class Streams:
     """A TCP server on one port. A subclass says in `talk` what it does with a connection."""
 
     def __init__(self, port: int) -> None:
@@ -81,7 +99,7 @@ class _Streams:
         self._server: Any = None
 
     def start(self) -> None:
-        self._server = StreamServer(_bound(socket.SOCK_STREAM, self.port), self._serve, spawn=Pool())
+        self._server = StreamServer(bound(socket.SOCK_STREAM, self.port), self._serve, spawn=Pool())
         self._server.start()
 
     def stop(self) -> None:
@@ -106,10 +124,21 @@ def _dripped(sock: Any, data: bytes) -> None:
         gevent.sleep(0.001)
 
 
-class WebServer(_Streams):
-    """HTTP: the question is the path, or the body."""
+class WebServer(Streams):
+    """HTTP, or HTTPS with `tls`: the question is the path, or the body."""
+
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(port)
+        self._tls = tls
 
     def talk(self, sock: Any) -> None:
+        if self._tls is None:
+            self._serve_requests(sock)
+        else:
+            with self._tls.wrap_socket(sock, server_side=True) as safe:
+                self._serve_requests(safe)
+
+    def _serve_requests(self, sock: Any) -> None:
         buffer = bytearray()
         while (asked := read_request(sock, buffer)) is not None and self._answer(sock, asked):
             pass
@@ -120,7 +149,7 @@ class WebServer(_Streams):
         whole = answer(text)
         match fault:
             case "slow":
-                _pause()
+                pause()
             case "chunked":
                 pieces = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in (text[:5], text[5:]))
                 whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n"
@@ -147,7 +176,7 @@ class WebServer(_Streams):
         return fault not in ("half", "garbage", "halfclose", "unannounced")
 
 
-class LineServer(_Streams):
+class LineServer(Streams):
     """Says each line again, and closes when the other side has."""
 
     def talk(self, sock: Any) -> None:
@@ -162,7 +191,7 @@ class LineServer(_Streams):
         fault = line.split(b"-")[0].decode()
         match fault:
             case "slow":
-                _pause()
+                pause()
             case "drip":
                 _dripped(sock, line)
                 return True
@@ -184,7 +213,7 @@ class LineServer(_Streams):
         return fault != "halfclose"
 
 
-class _Forgetful:
+class Forgetful:
     """Has each question asked twice before it is answered."""
 
     def __init__(self) -> None:
@@ -204,10 +233,10 @@ class EchoServer:
     def __init__(self, port: int) -> None:
         self.port = port
         self._server: Any = None
-        self._forgetful = _Forgetful()
+        self._forgetful = Forgetful()
 
     def start(self) -> None:
-        self._server = DatagramServer(_bound(socket.SOCK_DGRAM, self.port), self._serve)  # type: ignore[no-untyped-call]
+        self._server = datagrams(self.port, self._serve)
         self._server.start()
 
     def stop(self) -> None:
@@ -218,115 +247,20 @@ class EchoServer:
         if fault == "silent" or (fault == "lost" and self._forgetful.lost(data)):
             return
         if fault == "slow":
-            _pause()
+            pause()
         for _ in range(2 if fault == "twice" else 1):
-            _send(self._server, data, client)
+            answered(self._server, data, client)
 
 
-def _send(server: Any, data: bytes, client: Any) -> None:
+def answered(server: Any, data: bytes, client: Any) -> None:
+    """Send a datagram, unless the server was stopped meanwhile."""
     try:
         server.sendto(data, client)
     except (OSError, AttributeError):
-        pass  # stopped meanwhile
+        pass
 
 
-A, TXT = 1, 16
-ANSWERED, TRUNCATED, SERVFAIL, NXDOMAIN = 0x8180, 0x8380, 0x8182, 0x8183
-
-
-class DnsServer(_Streams):
-    """A name server: the first label of a name is the question. By TCP and UDP, or by UDP alone."""
-
-    def __init__(self, port: int, *, tcp: bool = True) -> None:
-        super().__init__(port)
-        self._tcp = tcp
-        self._udp: Any = None
-        self._forgetful = _Forgetful()
-
-    def start(self) -> None:
-        if self._tcp:
-            super().start()
-        self._udp = DatagramServer(_bound(socket.SOCK_DGRAM, self.port), self._datagram)  # type: ignore[no-untyped-call]
-        self._udp.start()
-
-    def stop(self) -> None:
-        if self._tcp:
-            super().stop()
-        self._udp.stop(timeout=0)
-
-    def talk(self, sock: Any) -> None:
-        buffer = b""
-        working = Pool()
-        try:
-            while data := sock.recv(65536):
-                buffer += data
-                while len(buffer) > 2 and len(buffer) >= (size := 2 + int.from_bytes(buffer[:2])):
-                    working.spawn(self._framed, sock, buffer[2:size])
-                    buffer = buffer[size:]
-        finally:
-            working.kill(block=False)
-
-    def _framed(self, sock: Any, wire: bytes) -> None:
-        cut = _question(wire)[1].startswith(b"cut") and random.random() < 0.5
-        try:
-            for reply in self._replies(wire, stream=True):
-                frame = struct.pack("!H", len(reply)) + reply
-                sock.sendall(frame[: len(frame) // 2] if cut else frame)
-            if cut:
-                sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the client has gone: its affair
-
-    def _datagram(self, wire: bytes, client: Any) -> None:
-        for reply in self._replies(wire, stream=False):
-            _send(self._udp, reply, client)
-
-    def _replies(self, wire: bytes, *, stream: bool) -> list[bytes]:
-        question, text = _question(wire)
-        fault, _, rest = text.decode().partition("-")
-        match fault:
-            case "slow":
-                _pause()
-            case "silent":
-                return []
-            case "lost":
-                if self._forgetful.lost(question):
-                    return []
-            case "servfail":
-                return [_reply(wire[:2], question, SERVFAIL)]
-            case "nxdomain":
-                return [_reply(wire[:2], question, NXDOMAIN)]
-            case "cut":
-                if not stream and self._tcp:
-                    return [_reply(wire[:2], question, TRUNCATED)]
-        right = _reply(wire[:2], question, ANSWERED, text)
-        if fault != "forged":
-            return [right]
-        other_id = bytes(byte ^ 0xFF for byte in wire[:2])
-        other_name = question.replace(rest.encode(), rest[::-1].encode())
-        return [_reply(other_id, question, ANSWERED, b"forged"), _reply(wire[:2], other_name, ANSWERED, b"forged"), right]
-
-
-def _question(wire: bytes) -> tuple[bytes, bytes]:
-    """The question section, and the first label."""
-    end = wire.index(b"\0", 12) + 5
-    return wire[12:end], wire[13 : 13 + wire[12]].lower()
-
-
-def _reply(query_id: bytes, question: bytes, flags: int, text: bytes = b"") -> bytes:
-    kind = int.from_bytes(question[-4:-2])
-    data = b""
-    if kind == TXT:
-        data = bytes([len(text)]) + text
-    elif kind == A:
-        data = b"\x7f\0\0\x01" if b"\x05local" in question else b"\x0a" + crc32(text).to_bytes(4)[1:]
-    # What eight messages ask for is kept for a second, the rest is asked once and not kept.
-    ttl = 1 if text.endswith(b"shared") else 0
-    record = b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, ttl, len(data)) + data if flags == ANSWERED and data else b""
-    return query_id + struct.pack("!HHHHH", flags, 1, 1 if record else 0, 0, 0) + question + record
-
-
-class RedisRelay(_Streams):
+class RedisRelay(Streams):
     """Stands before a redis-server and loses its patience now and then. `cut()` is called with each connection it cuts."""
 
     def __init__(self, port: int, redis: RestartedRedis, cut: Callable[[], object]) -> None:

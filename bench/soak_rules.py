@@ -19,6 +19,7 @@ SETTINGS = config.module("soak")
 HOST = "127.0.0.1"
 HTTP_PORT, TCP_PORT, UDP_PORT = (int(SETTINGS[name]) for name in ("http", "tcp", "udp"))
 WEB = f"http://{HOST}:{HTTP_PORT}/"
+SAFE_WEB = f"https://{HOST}:{SETTINGS['https']}/"
 REDIS = redis.parse_server("soak")
 ECHO = redis.script("return {KEYS[1], ARGV[1]}")
 
@@ -109,6 +110,9 @@ def http_straight(task: Task) -> None:
     one.got(err or response.text)
     one = Question(task, "httpclose", WEB_FAULTS)
     err, response = http.request(WEB + one.text, keepalive=False, timeout=one.patience)
+    one.got(err or response.text)
+    one = Question(task, "httpsafe", WEB_FAULTS)
+    err, response = http.request(SAFE_WEB + one.text, tls_ca_path=SETTINGS["ca"], timeout=one.patience)
     one.got(err or response.text)
 
     def ask(place: int) -> None:
@@ -283,8 +287,7 @@ def udp_both(task: Task) -> None:
     back, one = Question(task, "udpback", DATAGRAM_FAULTS), Question(task, "udpline", DATAGRAM_FAULTS)
 
     def ask(one: Question, **how: Any) -> Any:
-        seconds = SHORT_PATIENCE if one.fault in ("silent", "lost") else PATIENCE
-        return udp.sendto(HOST, UDP_PORT, one.text, timeout=seconds, retransmits=1, **how)
+        return udp.sendto(HOST, UDP_PORT, one.text, timeout=0.1 if one.fault == "silent" else 0.3, retransmits=2, **how)
 
     ask(back, callback=lambda is_ok, data: back.got(data.decode() if is_ok else data))
     is_ok, data = ask(one)
@@ -337,6 +340,7 @@ def census(task: Task) -> tuple[bool, str]:
         "greenlets": sum(isinstance(one, greenlet.greenlet) for one in everything) - len(crew.idle),
         "disowned": crew.disowned,
         "objects": len(everything),
+        "http_connections": network.http.connections,
         "redis_resting": sum(pool.resting for pool in pools),
         "redis_in_use": sum(pool.in_use for pool in pools),
         "requests": {name: counters.requests for name, counters in network.stats.items()},

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from functools import partial
 
 from filterd.daemon.config import Config
+from filterd.engine.expressions import Compiler
 from filterd.engine.loader import Problem
-from filterd.engine.map_rules import MapRule, rules_of, value_fault
+from filterd.engine.map_rules import BadExpression, MapRule, rules_of, value_fault
 from filterd.engine.registry import RegistrationError, Registry
 from filterd.mail.map_lines import MapBroken, new_map
 from filterd.mail.maps import LiveMap
@@ -56,23 +57,29 @@ def read_files(feeds: MapFeeds) -> list[Problem]:
     return problems
 
 
-def add_map_rules(config: Config, maps: Mapping[str, LiveMap], registry: Registry) -> list[Problem]:
-    """Register a rule for each map with a symbol; what is wrong with them. Several maps may give the same further symbol."""
+def add_map_rules(
+    config: Config, maps: Mapping[str, LiveMap], registry: Registry, compiler: Compiler | None = None
+) -> list[Problem]:
+    """Register a rule for each map with a symbol; what is wrong with them. Several maps may give the same further symbol.
+
+    The `compiler` has the words and symbols of rule files, where there are any.
+    """
+    compiler = Compiler(maps=maps) if compiler is None else compiler
     problems = []
     for name, live in maps.items():
         rule = _rule(config, name)
         if rule is None:
             continue
         try:
-            own, *others = rules_of(rule, live)
+            own, *others = rules_of(rule, live, compiler)
             registry.add(own)
             for other in others:
                 if other.name not in registry.rules:
                     registry.add(other)
         except RegistrationError as error:
             problems.append(Problem(f"{rule.file}: maps.{name}", str(error)))
-        except ValueError as error:
-            problems.append(Problem(f"{rule.file}: maps.{name}.key", str(error)))
+        except BadExpression as error:
+            problems.append(Problem(f"{rule.file}: maps.{name}.{error.field}", str(error)))
     return problems
 
 
@@ -85,6 +92,7 @@ def _rule(config: Config, name: str) -> MapRule | None:
         section.key,
         section.symbol,
         section.symbols,
+        section.when,
         score=section.score,
         group=section.group,
         description=section.description,

@@ -242,6 +242,7 @@ class Map(Section):
     key: str | None = None
     symbol: str | None = None
     symbols: Listed[str] = ()
+    when: str | None = None
     score: float = 1.0
     group: str | None = None
     description: str | None = None
@@ -255,8 +256,8 @@ class Map(Section):
     def _pair(self) -> "Map":
         if (self.key is None) != (self.symbol is None):
             raise ValueError("key and symbol go together: what is looked up, and what it gives")
-        if self.symbols and self.symbol is None:
-            raise ValueError("symbols are of no use without key and symbol")
+        if self.symbol is None and (self.symbols or self.when is not None):
+            raise ValueError("symbols and when are of no use without key and symbol")
         return self
 
 

@@ -23,14 +23,12 @@ from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.net.event import Event
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
-from filterd.task import Environment, Jobs, Scope
+from filterd.task import Deadline, Environment, Jobs, Scope
 
 __all__ = ["HookScope", "Hooks"]
 
 log = getLogger("filterd.hooks")
 
-NO_END = 10 * 365 * 86400.0
-"""Seconds of a hook without a budget: ten years, a number that timers can still take."""
 LEAST_FINISH = 1.0
 """Seconds that `on_finish` hooks get even if the messages have used up the time for ending."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -51,22 +49,29 @@ class _Job:
         self.value = self.function()
 
 
-class HookScope(Scope):
-    """The scope of one run of a hook; `error` is what it raised first."""
+class _NoEnd(Deadline):
+    """For a hook that may take as long as it likes: ten years, a number that timers can still take."""
 
-    def __init__(self, hook: Hook, environment: Environment, budget: float) -> None:
-        super().__init__(environment, hook.title, budget)
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(10 * 365 * 86400.0)
+
+    def __str__(self) -> str:
+        return "without a budget"
+
+
+class HookScope(Scope):
+    """The scope of one run of a hook; `error` is what it raised first. A `budget` of None is no end."""
+
+    job_word = ""
+
+    def __init__(self, hook: Hook, environment: Environment, budget: float | None) -> None:
+        super().__init__(environment, hook.title, budget or 0.0)
+        if budget is None:
+            self.deadline = _NoEnd()
         self.jobs = Jobs(environment.crew, self)
         self.error: BaseException | None = None
-
-    @property
-    def dns_requests(self) -> int:
-        """Always 0: the limit is there to protect others from a mail, and a background hook may ask for years."""
-        return 0
-
-    @dns_requests.setter
-    def dns_requests(self, count: int) -> None:
-        pass
 
     @property
     def log(self) -> "LoggerAdapter[Logger]":
@@ -150,7 +155,7 @@ class Hooks:
     def _of(self, kind: str) -> list[Hook]:
         return [hook for hook in self._hooks if hook.kind == kind]
 
-    def _call(self, hook: Hook, budget: float = NO_END) -> Any:
+    def _call(self, hook: Hook, budget: float | None = None) -> Any:
         scope = HookScope(hook, self._environment, budget)
         self._running[scope] = None
         try:
@@ -158,7 +163,7 @@ class Hooks:
         finally:
             del self._running[scope]
 
-    def _tried(self, hook: Hook, budget: float = NO_END) -> tuple[bool, Any]:
+    def _tried(self, hook: Hook, budget: float | None = None) -> tuple[bool, Any]:
         """Whether it went well, and its value; what went wrong is in the log."""
         try:
             return True, self._call(hook, budget)

@@ -3,21 +3,22 @@
 A line's value says more: a number is the weight of the hit; `OTHER_SYMBOL`, `OTHER_SYMBOL:2.5` or `OTHER_SYMBOL:2.5:one,two`
 give another symbol, with these options. Without options of its own a hit has the key that was found as its option.
 
-Promises: a value that means none of that is found when the map is read, and a key that nobody knows when the configuration is.
+Promises: a value that means none of that is found when the map is read, an expression that cannot be right when the configuration
+is; a rule with a condition runs after the rules whose symbols it names.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from filterd.engine.map_keys import key_of
+from filterd.engine.expressions import Compiler, Expression, ExpressionError
 from filterd.engine.registry import Rule, make_rule
 from filterd.mail.maps import LiveMap, Value
 from filterd.task import Task
 
-__all__ = ["Finding", "MapRule", "finding_of", "rules_of", "value_fault"]
+__all__ = ["BadExpression", "Finding", "MapRule", "finding_of", "rules_of", "value_fault"]
 
 MAX_KEYS = 1000
 """Keys of one message that are looked up: a mail can have more links than that."""
@@ -28,12 +29,13 @@ _VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>[^\W\d]\w*)(?::(?P<score
 
 @dataclass(frozen=True, slots=True)
 class MapRule:
-    """What `[maps.NAME]` says of its rule; `file` is the configuration file it stands in."""
+    """What `[maps.NAME]` says of its rule; `key` is a selector, `when` a condition, `file` the configuration file they stand in."""
 
     name: str
     key: str
     symbol: str
     symbols: tuple[str, ...] = ()
+    when: str | None = None
     score: float = 1.0
     group: str | None = None
     description: str | None = None
@@ -71,27 +73,58 @@ def value_fault(rule: MapRule, value: str) -> str | None:
     return None
 
 
-def rules_of(rule: MapRule, live: LiveMap) -> list[Rule]:
-    """The rule that looks into the map, then a virtual symbol for each of `symbols`. Raises ValueError."""
-    look = partial(_look, rule.symbol, key_of(rule.key), live)
+class BadExpression(ValueError):
+    """`field` of a map's rule is an expression that cannot be right."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+def rules_of(rule: MapRule, live: LiveMap, compiler: Compiler) -> list[Rule]:
+    """The rule that looks into the map, then a virtual symbol for each of `symbols`.
+
+    Raises RegistrationError and BadExpression.
+    """
+    keys = _compiled(compiler, "key", rule.key, "selector")
+    when = None if rule.when is None else _compiled(compiler, "when", rule.when, "condition")
     others = [symbol for symbol in dict.fromkeys(rule.symbols) if symbol != rule.symbol]
     about: dict[str, Any] = {"group": rule.group, "score": rule.score}
+    look = make_rule(
+        rule.symbol,
+        partial(_look, rule.symbol, keys, live),
+        rule.file,
+        0,
+        description=rule.description,
+        condition=when,
+        after=() if when is None else sorted(when.symbols),
+        inline=True,
+        **about,
+    )
     return [
-        make_rule(rule.symbol, look, rule.file, 0, description=rule.description, inline=True, **about),
+        look,
         *(make_rule(symbol, None, rule.file, 0, type="virtual", parent=rule.symbol, **about) for symbol in others),
     ]
 
 
-def _look(symbol: str, keys_of: Callable[[Task], Any], live: LiveMap, task: Task) -> None:
+def _compiled(compiler: Compiler, field: str, text: str, kind: Literal["selector", "condition"]) -> Expression:
+    try:
+        return compiler.compile(text, kind)
+    except ExpressionError as error:
+        raise BadExpression(field, str(error)) from None
+
+
+def _look(symbol: str, keys_of: Expression, live: LiveMap, task: Task) -> None:
     for key in _keys(keys_of(task)):
         value = live.get(key)
         if value is not None and (found := finding_of(value)) is not None:
             task.insert_result(found.symbol or symbol, found.weight, *(found.options or (key,)))
 
 
-def _keys(found: Any) -> Sequence[str]:
+def _keys(found: Any) -> list[str]:
     if found is None:
-        return ()
+        return []
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
-        return (str(found),)
-    return [str(key) for key in dict.fromkeys(found) if key is not None][:MAX_KEYS]
+        found = [found]
+    # What is empty, as the null sender, is no key; what is there twice is one.
+    return [key for key in dict.fromkeys(str(one) for one in found if one is not None) if key][:MAX_KEYS]

@@ -114,6 +114,11 @@ class Engine:
         if pre_result is not None and pre_result.message is not None:
             messages = {**messages, "smtp_message": pre_result.message}
         scoring = task.results.scoring
+        message = task.message
+        # Looking for links costs more than all the rest: it is done for rules that want them, and clients that ask.
+        asked = "ext_urls" in task.flags
+        urls = message.urls if asked else vars(message).get("urls")
+        emails = message.emails if asked else vars(message).get("emails")
         return Verdict(
             action=action,
             score=score,
@@ -122,6 +127,8 @@ class Engine:
             symbols=task.results.symbols,
             messages=messages,
             milter=task.milter_reply,
+            urls=urls,
+            emails=emails,
             task_id=task.id,
             # Rspamd's placeholder for a message without one; an empty request has no message at all.
             message_id=(task.message.message_id or "undef") if task.message.size else None,

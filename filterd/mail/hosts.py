@@ -30,8 +30,17 @@ _NUMBER = re.compile(r"0x[0-9a-f]*+|\d++", re.ASCII)
 _OCTETS = re.compile(r"(?:(?:0|[1-9]\d{0,2})(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 # Shown as nothing, and ignored in names: soft hyphen, joiners, blanks without width, selectors of variants.
 _INVISIBLE: Final = dict.fromkeys(
-    [0xAD, 0x34F, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10)]
-    + [0xFEFF]
+    [
+        0xAD,
+        0x34F,
+        0x61C,
+        0x180E,
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2070),
+        *range(0xFE00, 0xFE10),
+        0xFEFF,
+    ]
 )
 _IDEOGRAPHIC_STOP: Final = "\u3002"
 
@@ -90,18 +99,15 @@ def _read_cached(text: str, may_encode: bool) -> Host | None:  # noqa: FBT001 - 
         if address is None:
             return None
         return Host(f"[{address}]" if ":" in address else address, frozenset(flags | {"numeric"}))
-    name = text.lower()
+    name = text.lower().removesuffix(".")
     if not name.isascii():
-        name = _folded(name, flags)
-    name = name.removesuffix(".")
+        name = _folded(name, flags).removesuffix(".")
+    if not (_NAME if name.isascii() else _WIDE_NAME).fullmatch(name):
+        return None
     if not name.isascii():
         flags.add("idn")
-        if not _WIDE_NAME.fullmatch(name):
-            return None
         if may_encode:
             name = ".".join(map(_encoded, name.split(".")))
-    elif not _NAME.fullmatch(name):
-        return None
     if len(name) > _LENGTH:
         return None
     last = name.rpartition(".")[2]

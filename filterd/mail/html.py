@@ -1,4 +1,4 @@
-"""HTML to the text a reader sees.
+"""HTML to the text a reader sees, and to its links.
 
 Promises:
 
@@ -7,18 +7,19 @@ Promises:
 * One contract for both ways: scripts, styles, comments and the document's head are no text; block elements stand on lines of
   their own; blanks and line ends of the source are single blanks; no line is empty.
 * What inline styles hide is left out, except where the second way had to be taken (flag `html_cap`): that shows more, never
-  less.
+  less. Links are found wherever they stand.
 """
 
 import re
+from collections import Counter
 from html import unescape
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-__all__ = ["HtmlText", "visible_text"]
+__all__ = ["HtmlText", "Link", "visible_text"]
 
 # What the tree builder gets: it is quadratic in the depth of the tree and in the attributes of one tag. Ordinary newsletters
 # have some 1000 tags, and none where 64 separators follow each other within a KiB of one tag (inline images are one value).
@@ -30,6 +31,8 @@ _QUOTED_END = re.compile(r"""=\s*+(?:"[^">]*+|'[^'>]*+)>""")
 _PLAIN_TAGS: Final = 50_000
 
 _ENTITIES: Final = 20_000
+# Newlines are wanted for blocks alone; tabs are blanks like them, and within links they are dropped like them.
+_TABS: Final = bytes.maketrans(b"\r\n", b"\t\t")
 
 _BLOCKS = (
     "address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption figure footer "
@@ -60,7 +63,7 @@ _DROPPED = re.compile(
 )
 # Quoted values count only after "=", and no "<" is let into them: every attempt ends at the next tag.
 _TAG = re.compile(
-    r"""<(?:/?([a-z][^\s<>/]*+)(?:[^<>="']++|=\s*+(?:"[^"<]*+"|'[^'<]*+')?+|["'])*+|[!?/][^<>]*+)>""", re.IGNORECASE
+    r"""<(?:/?([a-z][^\s<>/]*+)((?:[^<>="']++|=\s*+(?:"[^"<]*+"|'[^'<]*+')?+|["'])*+)|[!?/][^<>]*+)>""", re.IGNORECASE
 )
 _ENTITY = re.compile(r"&(?:#(?:\d{1,7}|x[0-9a-f]{1,6})|[a-z][a-z0-9]{1,31});?", re.IGNORECASE)
 
@@ -99,11 +102,39 @@ _HIDDEN: Final = 500  # elements looked at for each way
 _CLIMB: Final = 50  # levels
 
 
+# Where links stand. An element has one of them, mostly; the first in this order counts.
+_LINKING = ("href", "src", "action", "background", "data", "formaction")
+_LINKED: Final = ",".join(f"[{name}]" for name in _LINKING) + ",meta[content]"
+_ATTRIBUTE = re.compile(
+    rf"""(?<![\w-])({"|".join(_LINKING)}|content)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>"']++))""", re.IGNORECASE
+)
+_REFRESH = re.compile(
+    r"\s*+[\d.]++\s*+[;,]?+\s*+(?:url\s*+=\s*+)?+[\"']?+(.*+)", re.IGNORECASE | re.DOTALL
+)  # WHATWG HTML 4.2.5.3
+_LINKS: Final = 5000
+_SHOWN: Final = 1024  # characters of a link's text
+# Links within links, which HTML forbids and SVG does not, repeat their text: this much of it is read.
+_SHOWN_ALL: Final = 512 * 1024
+
+
+class Link(NamedTuple):
+    """What an element of the name `tag` points to, as written, and the text a reader sees instead ("" if not of an `a`)."""
+
+    target: str
+    tag: str
+    text: str = ""
+    is_hidden: bool = False
+
+
 class HtmlText(NamedTuple):
-    """The visible text, and what was remarkable: `html_cap`, `hidden_text`."""
+    """The visible text, what was remarkable (`html_cap`, `hidden_text`), and all links in order.
+
+    The target of a link with the tag `base` is where relative ones start from.
+    """
 
     text: str
     flags: frozenset[str]
+    links: tuple[Link, ...] = ()
 
 
 def visible_text(html: str) -> HtmlText:
@@ -125,19 +156,52 @@ def _is_tame(html: str) -> bool:
 
 
 def _by_tree(html: bytes) -> HtmlText:
-    tree = LexborHTMLParser(_BLOCK.sub(b"\n<", html.replace(b"\n", b" ").replace(b"\r", b" ")))
-    flags = frozenset({"hidden_text"}) if _remove_hidden(tree, html.lower()) else frozenset[str]()
+    tree = LexborHTMLParser(_BLOCK.sub(b"\n<", html.translate(_TABS)))
+    before = _tree_links(tree)
+    hidden = _remove_hidden(tree, html.lower())
+    links = before
+    if hidden is not None and before:
+        # A removed element must not be touched any more. What is missing now was in one.
+        links = _tree_links(tree)
+        lost = Counter((link.target, link.tag) for link in before)
+        lost.subtract((link.target, link.tag) for link in links)
+        links += [Link(target, tag, is_hidden=True) for (target, tag), count in lost.items() if count > 0]
     tree.strip_tags(["script", "style", "title"])
     shown = tree.body or tree.root
-    return HtmlText("" if shown is None else _lines(shown.text()), flags)
+    text = "" if shown is None else _lines(shown.text())
+    return HtmlText(text, frozenset({"hidden_text"} if hidden else ()), tuple(links))
 
 
-def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool:
-    """Take what is not shown out of the tree, and tell whether there was any text in it.
+def _tree_links(tree: LexborHTMLParser) -> list[Link]:
+    links: list[Link] = []
+    room = _SHOWN_ALL
+    for node in tree.css(_LINKED)[:_LINKS]:
+        attributes, tag = node.attributes, node.tag or ""
+        target = next((attributes[name] for name in _LINKING if name in attributes), None)
+        if tag == "meta":
+            target = _refreshed(attributes.get("content") or "")
+        if not target:
+            continue
+        text = ""
+        if tag == "a" and room > 0:
+            text = node.text()
+            room -= len(text)
+        links.append(Link(target, tag, " ".join(text[:_SHOWN].split())))
+    return links
+
+
+def _refreshed(content: str) -> str:
+    """The target of a `<meta http-equiv=refresh>`; other meta elements have contents that look different."""
+    found = _REFRESH.match(content)
+    return found[1].rstrip("\"' ") if found else ""
+
+
+def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool | None:
+    """Take what is not shown out of the tree, and tell whether there was any text in it; None if nothing was taken out.
 
     Most documents hide nothing: literal searches tell that at next to no cost.
     """
-    has_text = False
+    has_text: bool | None = None
     for way in _WAYS:
         at = lowered.find(way.literal)
         while at >= 0 and not way.hint.match(lowered, at):
@@ -146,12 +210,12 @@ def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool:
             nodes = tree.css(way.selector)[: _HIDDEN + 1]
             for node, following in zip(nodes[:_HIDDEN], [*nodes[1:], None], strict=False):
                 if _is_hidden(node, following, way):
-                    has_text = has_text or bool(node.text(strip=True))
+                    has_text = bool(has_text or node.text(strip=True))
                     node.decompose()
     if b" hidden" in lowered:
         for node in tree.css("[hidden]")[:_HIDDEN]:
             if node.tag != "html" and not _DISPLAY.search(_style_of(node)):
-                has_text = has_text or bool(node.text(strip=True))
+                has_text = bool(has_text or node.text(strip=True))
                 node.decompose()
     return has_text
 
@@ -182,12 +246,46 @@ def _style_of(node: LexborNode) -> str:
 
 def _by_expressions(html: str) -> HtmlText:
     # A mark stays where something was dropped, or what is left and right of it might become a tag: `<<!-- -->p not shown>`.
-    pieces = _TAG.split(_DROPPED.sub("\0", html.replace("\n", " ").replace("\r", " ")), _PLAIN_TAGS)
-    pieces[1::2] = ["\n" if name and name.lower() in _LINES else "" for name in pieces[1::2]]
-    text = "".join(pieces).replace("\0", "")
-    if "&" in text:
-        text = _ENTITY.sub(lambda entity: unescape(entity[0]), text, count=_ENTITIES)
-    return HtmlText(_lines(text), frozenset({"html_cap"}))
+    pieces = _TAG.split(_DROPPED.sub("\0", html.replace("\n", "\t").replace("\r", "\t")), _PLAIN_TAGS)
+    links = _piece_links(pieces)
+    names = ["\n" if name and name.lower() in _LINES else "" for name in pieces[1::3]]
+    pieces[1::3] = names
+    pieces[2::3] = [""] * len(names)
+    return HtmlText(_lines(_unescaped("".join(pieces).replace("\0", ""))), frozenset({"html_cap"}), tuple(links))
+
+
+def _piece_links(pieces: list[str | Any]) -> list[Link]:
+    """The links in text, name, attributes, text, name, attributes, text, …"""
+    links: list[Link] = []
+    for at, attributes in enumerate(pieces[2::3]):
+        if not attributes or "=" not in attributes:
+            continue
+        tag = pieces[3 * at + 1].lower()
+        found = {name.lower(): double or single or bare for name, double, single, bare in _ATTRIBUTE.findall(attributes)}
+        target = next((found[name] for name in _LINKING if name in found), "")
+        if tag == "meta":
+            target = _refreshed(found.get("content", ""))
+        if not target:
+            continue
+        links.append(Link(_unescaped(target), tag, _text_until_end(pieces, 3 * at + 3) if tag == "a" else ""))
+        if len(links) == _LINKS:
+            break
+    return links
+
+
+def _text_until_end(pieces: list[str | Any], at: int) -> str:
+    """The text of a link that begins with the text at `at`: to the next begin or end of a link, or as much as is shown."""
+    texts, room = [pieces[at]], _SHOWN - len(pieces[at])
+    # The room shrinks with every tag, or many links that do not end would each be read to the end of the document.
+    while room > 0 and at + 1 < len(pieces) and (pieces[at + 1] or "").lower() != "a":
+        at += 3
+        texts.append(pieces[at])
+        room -= 1 + len(pieces[at])
+    return " ".join(_unescaped("".join(texts).replace("\0", "")[:_SHOWN]).split())
+
+
+def _unescaped(text: str) -> str:
+    return _ENTITY.sub(lambda entity: unescape(entity[0]), text, count=_ENTITIES) if "&" in text else text
 
 
 def _lines(text: str) -> str:

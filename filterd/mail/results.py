@@ -106,11 +106,13 @@ class PreResult:
 class Results:
     """What has been found on one message so far."""
 
-    __slots__ = ("_group_totals", "is_sealed", "pre_results", "score", "scoring", "symbols")
+    __slots__ = ("_group_totals", "hidden", "is_sealed", "pre_results", "score", "scoring", "symbols")
 
     def __init__(self, scoring: Scoring) -> None:
         self.scoring = scoring
         self.symbols: dict[str, Hit] = {}
+        self.hidden: dict[str, Hit] = {}
+        """What a composite took out of sight."""
         self.score = 0.0
         self.pre_results: list[PreResult] = []
         self._group_totals: dict[str, float] = {}
@@ -165,6 +167,17 @@ class Results:
         self._add(hit.groups, -hit.score)
         self.score -= hit.score
         return True
+
+    def drop(self, name: str, *, symbol: bool, weight: bool) -> None:
+        """What a composite does to its members: the symbol goes out of sight, its score out of the total, or both.
+
+        Raises KeyError where it is not there.
+        """
+        if weight:
+            self.adjust(name, 0.0)
+        if symbol:
+            self._check_open()
+            self.hidden[name] = self.symbols.pop(name)
 
     def seal(self) -> None:
         """The verdict is made: a change from now on raises RuntimeError."""

@@ -3,8 +3,10 @@
 Every front door renders the same `Verdict` in its own dialect; the engine makes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from filterd.mail.urls import Url
 
 __all__ = ["Hit", "RuleFailure", "Verdict"]
 
@@ -74,8 +76,8 @@ class Verdict:
     passthrough_module: str | None = None
     milter_action: str | None = None
     body: bytes | None = None
-    urls: tuple[object, ...] | None = None
-    emails: tuple[str, ...] | None = None
+    urls: Sequence[Url] | None = None
+    emails: Sequence[str] | None = None
     is_skipped: bool = False
     timed_out: bool = False
     seconds: float = 0.0

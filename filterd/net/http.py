@@ -50,6 +50,11 @@ class HttpClient:
             max_connections=settings.max_connections, max_idle=settings.max_idle, idle_timeout=settings.idle_timeout
         )
 
+    @property
+    def connections(self) -> int:
+        """Connections that are idle, in use, or being made."""
+        return self._pools.open
+
     def close(self) -> None:
         """Close idle connections; those in use end with their exchange."""
         self._pools.close()

@@ -172,6 +172,11 @@ class Pools:
     def __len__(self) -> int:
         return len(self._pools)
 
+    @property
+    def open(self) -> int:
+        """Connections idle, in use and being made, to all endpoints."""
+        return sum(pool.open for pool in self._pools.values())
+
     def drop(self, pool: Pool) -> None:
         if self._pools.get(pool.endpoint) is pool:
             del self._pools[pool.endpoint]

@@ -12,13 +12,14 @@ Promises:
 * An error is never an empty object: `{"error": ..., "error_domain": ...}`.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from math import isfinite
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from filterd.mail.urls import Url
 from filterd.mail.verdict import Hit, Verdict
 from filterd.proto.http1 import Request
 
@@ -32,18 +33,20 @@ __all__ = [
     "ErrorDomain",
     "command",
     "render_error",
+    "render_old_verdict",
     "render_verdict",
     "scan_headers",
 ]
 
-Command = Literal["scan", "ping"]
+Command = Literal["scan", "old scan", "ping"]
 ErrorDomain = Literal["protocol-error", "task-error"]
 
 COMMANDS: Mapping[str, Command] = {
     "checkv2": "scan",
     "ping": "ping",
-    # To come, in the old reply shape with everything below "default": check, scan, symbols, process, report, report_ifspam;
-    # then skip, metrics and the multipart checkv3.
+    # These get the reply in its old shape, with what was found below "default".
+    **dict.fromkeys(("check", "scan", "symbols", "process", "report", "report_ifspam"), "old scan"),
+    # To come: skip, metrics and the multipart checkv3.
 }
 
 INVALID_COMMAND = "invalid command"  # the error text for every path that is not in COMMANDS; its status is 500
@@ -51,6 +54,7 @@ PONG = b"pong\r\n"
 PLAIN = "text/plain"
 JSON = "application/json"
 
+_SPAM = frozenset({"reject", "soft reject", "rewrite subject", "add header"})
 _DEEPEST = 32  # of what a rule put into a reply, where it has to be made fit for JSON
 _SCORES = 6  # decimals
 
@@ -99,12 +103,19 @@ def render_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes:
     reply["symbols"] = {name: _symbol(hit) for name, hit in verdict.symbols.items()}
     if "groups" in flags:
         reply["groups"] = _groups(verdict)
+    _add_message_parts(reply, verdict, flags)
+    if verdict.milter:
+        reply["milter"] = verdict.milter
+    return _json(reply)
+
+
+def _add_message_parts(reply: dict[str, object], verdict: Verdict, flags: Container[str]) -> None:
     messages: Mapping[str, str] = verdict.messages
     if verdict.failures:
         messages = {**messages, "rule_failures": "; ".join(map(str, verdict.failures))}
     reply["messages"] = messages
     if verdict.urls:
-        reply["urls"] = verdict.urls
+        reply["urls"] = _urls(verdict.urls, extended="ext_urls" in flags)
     if verdict.emails:
         reply["emails"] = verdict.emails
     if "profile" in flags:
@@ -112,8 +123,28 @@ def render_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes:
     if verdict.message_id is not None:
         reply["message-id"] = verdict.message_id
     reply["time_real"] = _number(verdict.seconds)
+
+
+def render_old_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes:
+    """The body of a reply to the old commands: symbols stand among the numbers they are summed up in."""
+    required = verdict.required_score
+    found: dict[str, object] = {
+        "is_spam": verdict.action in _SPAM,
+        "is_skipped": verdict.is_skipped,
+        "score": _number(verdict.score),
+        "required_score": None if required is None else _number(required),
+        "action": verdict.action,
+    }
+    if verdict.subject is not None:
+        found["subject"] = verdict.subject
+    for name, hit in verdict.symbols.items():
+        symbol = _symbol(hit)
+        del symbol["metric_score"]
+        found.setdefault(name, symbol)  # no symbol goes over the sum
+    reply: dict[str, object] = {"default": found}
+    _add_message_parts(reply, verdict, flags)
     if verdict.milter:
-        reply["milter"] = verdict.milter
+        reply["rmilter"] = verdict.milter
     return _json(reply)
 
 
@@ -136,6 +167,12 @@ def _symbol(hit: Hit) -> dict[str, object]:
     if hit.options:
         symbol["options"] = hit.options
     return symbol
+
+
+def _urls(urls: Iterable[Url], *, extended: bool) -> list[object]:
+    if not extended:
+        return list(dict.fromkeys(url.host for url in urls))
+    return [{"url": str(url), "tld": url.domain, "host": url.host, "flags": sorted(url.flags)} for url in urls]
 
 
 def _groups(verdict: Verdict) -> dict[str, dict[str, float]]:

@@ -90,7 +90,7 @@ class HttpServer:
         if command is None:
             return self._error(500, rspamd.INVALID_COMMAND, "protocol-error", request, keep=keep), keep
         envelope = Envelope(rspamd.scan_headers(request))
-        scan_request = ScanRequest(Message(request.body), envelope, "http", connection.peer)
+        scan_request = ScanRequest(Message(request.body, is_mime=not envelope.raw_mode), envelope, "http", connection.peer)
         try:
             verdict = self.scan(scan_request)
         except Overloaded as error:
@@ -100,7 +100,8 @@ class HttpServer:
             return self._error(500, "internal error, see the log", "task-error", request, keep=keep), keep
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining
-        body = rspamd.render_verdict(verdict, flags=envelope.flags)
+        render = rspamd.render_verdict if command == "scan" else rspamd.render_old_verdict
+        body = render(verdict, flags=envelope.flags)
         headers: list[tuple[str, str]] = []
         if verdict.body is not None and "body_block" in envelope.flags:
             # The new message follows the JSON; a milter, which has the header already, gets its body only.

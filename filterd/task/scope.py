@@ -166,6 +166,8 @@ class Scope:
 
     jobs: Jobs
     deadline: Deadline
+    job_word = "rule "
+    """What stands before the name of a job in a text."""
 
     def __init__(self, environment: Environment, title: str, budget: float) -> None:
         self.environment = environment
@@ -263,7 +265,7 @@ def with_budget(failure: Failure, scope: Scope | None) -> Failure:
         return failure
     runner = running()
     job = None if runner is None else runner.job
-    whose = f"rule {job.name}, " if job is not None else ""
+    whose = f"{scope.job_word}{job.name}, " if job is not None else ""
     text = f"{failure} ({whose}{scope.deadline})"
     return Failure(
         text, kind=failure.kind, peer=failure.peer, phase=failure.phase, elapsed=failure.elapsed, partial=failure.partial

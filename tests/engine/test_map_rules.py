@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from filterd.engine.map_rules import Finding, MapRule, finding_of, rules_of, value_fault
+from filterd.engine.expressions import Compiler
+from filterd.engine.map_rules import BadExpression, Finding, MapRule, finding_of, rules_of, value_fault
 from filterd.engine.registry import RegistrationError
 from filterd.mail.envelope import Envelope
 from filterd.mail.map_lines import MapReader
 from filterd.mail.maps import LiveMap, MapType
 from filterd.mail.verdict import Verdict
-from tests.support.engine import scan_with
+from filterd.task import Task
+from tests.support.engine import rule_of, scan_with
 from tests.support.rules import mail
 
 ENVELOPE = Envelope.of(
@@ -35,7 +37,7 @@ def live_map(type: MapType, text: str) -> LiveMap:
 
 def scanned(type: MapType, text: str, key: str, **about: Any) -> Verdict:
     rule = MapRule("m", key, "HIT", about.pop("symbols", ()), **about)
-    return scan_with(*rules_of(rule, live_map(type, text)), raw=mail(X_List="one"), envelope=ENVELOPE)
+    return scan_with(*rules_of(rule, live_map(type, text), Compiler()), raw=mail(X_List="one"), envelope=ENVELOPE)
 
 
 def found(verdict: Verdict) -> Mapping[str, tuple[float, tuple[str, ...]]]:
@@ -92,19 +94,46 @@ def test_the_score_of_the_map_is_a_factor_for_its_lines() -> None:
 
 def test_a_new_version_counts_at_once() -> None:
     live = live_map("set", "somebody@example.org")
-    rules = rules_of(RULE, live)
+    rules = rules_of(RULE, live, Compiler())
     assert found(scan_with(*rules, envelope=ENVELOPE)) == {}
     live.replace(live_map("set", "ann@example.org").value)
     assert set(found(scan_with(*rules, envelope=ENVELOPE))) == {"HIT"}
 
 
 def test_a_message_without_the_key_is_not_looked_up() -> None:
-    rules = rules_of(RULE, live_map("glob", "*"))
+    rules = rules_of(RULE, live_map("glob", "*"), Compiler())
     assert found(scan_with(*rules, envelope=Envelope({}))) == {}
+    assert found(scan_with(*rules, envelope=Envelope.of(mail_from=""))) == {}  # the null sender is no key
+
+
+def test_a_key_that_is_there_twice_or_is_no_text_is_looked_up_once_as_text() -> None:
+    assert found(scanned("set", "17", "list(17, '17', 'x')")) == {"HIT": (1.0, ("17",))}
+    assert found(scanned("regexp", r"/^\d+$/", "size"))["HIT"][0] == 1.0
+
+
+def test_a_map_with_a_condition_waits_for_the_rules_whose_symbols_it_names() -> None:
+    def first(task: Task) -> bool:
+        task.sleep(0.01)
+        return task.ip == "192.0.2.77"
+
+    rule = MapRule("m", "ip", "DEPS_MAP", when="FIRST and not SECOND")
+    look, *_ = rules_of(rule, live_map("ip", "192.0.2.0/24\n198.51.100.1"), Compiler(symbols=("FIRST", "SECOND")))
+    assert look.after == ("FIRST", "SECOND")
+    assert set(found(scan_with(look, rule_of(first), envelope=ENVELOPE))) == {"DEPS_MAP", "FIRST"}
+    assert set(found(scan_with(look, rule_of(first), envelope=Envelope.of(ip="198.51.100.1")))) == set()
+    second = rule_of(lambda task: True, "SECOND")
+    assert set(found(scan_with(look, rule_of(first), second, envelope=ENVELOPE))) == {"FIRST", "SECOND"}
+
+
+def test_a_condition_may_look_into_other_maps() -> None:
+    maps = {"m": live_map("ip", "192.0.2.0/24"), "n": live_map("set", "ann@example.org")}
+    for when, hit in (("from('smtp') in n", {"COMBINED"}), ("not (from('smtp') in n)", set())):
+        rule = MapRule("m", "ip", "COMBINED", when=when)
+        assert set(found(scan_with(*rules_of(rule, maps["m"], Compiler(maps=maps)), envelope=ENVELOPE))) == hit
 
 
 def test_a_map_rule_is_told_by_its_file() -> None:
-    own, other, third = rules_of(RULE, live_map("set", ""))
+    own, other, third = rules_of(RULE, live_map("set", ""), Compiler())
     assert (own.name, own.place, own.inline, own.type) == ("HIT", "filterd.toml", True, "normal")
     assert [(one.name, one.parent, one.score) for one in (other, third)] == [("OTHER", "HIT", 1.0), ("THIRD", "HIT", 1.0)]
 
@@ -131,8 +160,13 @@ def test_a_value_without_meaning_gives_nothing_where_it_was_not_checked() -> Non
     assert finding_of(True) == Finding(None, 1.0, ())
 
 
-def test_a_key_or_a_symbol_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="form"):
-        rules_of(MapRule("m", "form('smtp')", "HIT"), live_map("set", ""))
+@pytest.mark.parametrize(("about", "field"), [({"key": "form('smtp')"}, "key"), ({"key": "ip", "when": "A and"}, "when")])
+def test_an_expression_that_cannot_be_is_refused_with_its_key_and_column(about: Any, field: str) -> None:
+    with pytest.raises(BadExpression, match="column") as raised:
+        rules_of(MapRule("m", symbol="HIT", **about), live_map("set", ""), Compiler())
+    assert raised.value.field == field
+
+
+def test_a_symbol_that_cannot_be_is_refused() -> None:
     with pytest.raises(RegistrationError, match="a name is one word"):
-        rules_of(MapRule("m", "ip", "TWO WORDS"), live_map("set", ""))
+        rules_of(MapRule("m", "ip", "TWO WORDS"), live_map("set", ""), Compiler())

@@ -65,7 +65,7 @@ def test_visible_text(html: str, text: str, tail: str) -> None:
     ],
 )
 def test_hidden_text_is_left_out(html: str, text: str) -> None:
-    assert visible_text(html) == (text, frozenset({"hidden_text"}))
+    assert visible_text(html)[:2] == (text, frozenset({"hidden_text"}))
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_hidden_text_is_left_out(html: str, text: str) -> None:
     ],
 )
 def test_what_only_looks_hidden_is_shown(html: str) -> None:
-    assert visible_text(html) == ("yes", frozenset())
+    assert visible_text(html)[:2] == ("yes", frozenset())
 
 
 def test_the_reader_of_a_frameset_sees_nothing() -> None:
-    assert visible_text("<frameset><frame></frameset>") == ("", frozenset())
+    assert visible_text("<frameset><frame></frameset>")[:2] == ("", frozenset())
 
 
 def test_deep_within_hidden_text_is_taken_to_be_shown() -> None:
     deep = "<p style='font-size:0'>" + "<div>" * 60 + "<b style='font-size:9px'>yes</b>"
-    assert visible_text(deep) == ("yes", frozenset())
+    assert visible_text(deep)[:2] == ("yes", frozenset())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_deep_within_hidden_text_is_taken_to_be_shown() -> None:
     ],
 )
 def test_what_would_take_too_long_is_read_without_a_tree(html: str, text: str) -> None:
-    assert visible_text(html) == (text, frozenset({"html_cap"}))
+    assert visible_text(html)[:2] == (text, frozenset({"html_cap"}))
 
 
 @pytest.mark.parametrize(

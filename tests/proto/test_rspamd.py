@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filterd.mail.urls import Url
 from filterd.mail.verdict import Hit, RuleFailure, Verdict
 from filterd.proto.http1 import Request, RequestParser
-from filterd.proto.rspamd import Command, command, render_error, render_verdict, scan_headers
+from filterd.proto.rspamd import Command, command, render_error, render_old_verdict, render_verdict, scan_headers
 
 
 @pytest.mark.parametrize(
@@ -247,3 +248,59 @@ def fit(text: str) -> str:
 def test_an_error_is_an_object_that_says_so() -> None:
     assert render_error("invalid command") == b'{"error":"invalid command","error_domain":"protocol-error"}'
     assert render_error("\udcff", "task-error") == b'{"error":"?","error_domain":"task-error"}'
+
+
+# -- the old shape
+
+
+def test_an_old_reply_has_what_was_found_below_default() -> None:
+    verdict = Verdict(
+        "rewrite subject",
+        2.4,
+        15.0,
+        thresholds={"reject": 15.0},
+        symbols={"A": Hit("A", 2.4, 1.2, 2.0, ("o",), "An A"), "score": Hit("score", 0.0)},
+        messages={"smtp_message": "no"},
+        milter={"add_headers": {"X": "v"}},
+        message_id="1@x",
+        subject="SPAM",
+        seconds=0.5,
+    )
+    assert render_old_verdict(verdict) == (
+        b'{"default":{"is_spam":true,"is_skipped":false,"score":2.4,"required_score":15.0,"action":"rewrite subject",'
+        b'"subject":"SPAM","A":{"name":"A","score":2.4,"description":"An A","options":["o"]}},"messages":{"smtp_message":"no"},'
+        b'"message-id":"1@x","time_real":0.5,"rmilter":{"add_headers":{"X":"v"}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "is_spam"),
+    [("reject", True), ("soft reject", True), ("add header", True), ("greylist", False), ("no action", False)],
+)
+def test_an_old_reply_says_whether_it_is_spam(action: str, is_spam: bool) -> None:
+    reply = orjson.loads(render_old_verdict(Verdict(action, 0.0, None)))
+    assert (reply["default"]["is_spam"], reply["default"]["required_score"]) == (is_spam, None)
+    assert "rmilter" not in reply
+
+
+@pytest.mark.parametrize("path", ["check", "scan", "symbols", "process", "report", "REPORT_IFSPAM"])
+def test_the_old_commands_are_known(path: str) -> None:
+    assert command(f"/{path}") == "old scan"
+
+
+# -- links
+
+
+def test_links_are_hosts_or_objects() -> None:
+    urls = [
+        Url("http://A.example.org/x", "http", "a.example.org", "example.org", 80, path="/x"),
+        Url("http://a.example.org/y", "http", "a.example.org", "example.org", 80, path="/y", flags=frozenset({"phished"})),
+    ]
+    verdict = Verdict("no action", 0.0, None, urls=urls, emails=["ann@example.org"])
+    plain = orjson.loads(render_verdict(verdict))
+    assert (plain["urls"], plain["emails"]) == (["a.example.org"], ["ann@example.org"])
+    extended = orjson.loads(render_verdict(verdict, flags={"ext_urls"}))["urls"]
+    assert extended == [
+        {"url": "http://a.example.org/x", "tld": "example.org", "host": "a.example.org", "flags": []},
+        {"url": "http://a.example.org/y", "tld": "example.org", "host": "a.example.org", "flags": ["phished"]},
+    ]

@@ -281,3 +281,25 @@ def test_who_does_not_ask_gets_json_only() -> None:
         _, headers, body = ask(listener, POST)
     assert "message-offset" not in headers
     assert json.loads(body)["action"] == "no action"
+
+
+@pytest.mark.parametrize("path", [b"/check", b"/Symbols", b"/scan"])
+def test_the_old_commands_get_the_old_reply(path: bytes) -> None:
+    with serving() as listener:
+        status, _, body = ask(listener, POST.replace(b"/checkv2", path))
+    reply = json.loads(body)
+    assert (status, reply["default"]["score"], reply["default"]["required_score"]) == (200, len(MAIL), 15.0)
+
+
+def test_a_raw_message_is_not_taken_apart() -> None:
+    seen: list[int] = []
+
+    def scan(request: ScanRequest) -> Verdict:
+        seen.append(len(request.message.parts))
+        return echo(request)
+
+    multipart = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n"
+    with serving(scan) as listener:
+        for raw in (b"", b"Raw: yes\r\n"):
+            ask(listener, b"POST /checkv2 HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (raw, len(multipart), multipart))
+    assert seen == [3, 1]

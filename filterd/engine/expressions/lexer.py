@@ -24,14 +24,16 @@ _TOKEN = re.compile(
 )
 _BLANKS = re.compile(r"\s*+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_OPTION = re.compile(r"\s*+(?:(?P<regex>/(?:[^/\\\n]|\\.)++/[A-Za-z]*+)|(?P<string>'(?:[^'\\]|\\.)*+')|(?P<plain>[^,\]]*+))\s*+")
+_OPTION = re.compile(
+    r"\s*+(?:(?P<regex>/(?:[^/\\\n]|\\.)++/[A-Za-z]*+)|(?P<string>'(?:[^'\\]|\\.)*+')|(?P<plain>[^,\]]*+))\s*+"
+)
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 _MEANT = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`value` is what it means: of a string its text, of a number the number, of a pattern its text; else the same as `text`."""
+    """`value` is what it means: the text in the quotes, the number, what is between slashes; else `text`."""
 
     kind: TokenKind
     text: str

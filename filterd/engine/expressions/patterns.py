@@ -2,13 +2,20 @@
 
 from typing import Any, Final
 
-import re2
+import re2  # type: ignore[import-untyped]  # it comes without types
 
 __all__ = ["Pattern"]
 
 _LENGTH: Final = 4096
 _MEMORY: Final = 8 * 1024 * 1024  # bytes a pattern may take once it is compiled
-_FLAGS: Final = {"i": "(?i)", "m": "(?m)", "s": "(?s)", "u": "", "O": "", "r": ""}  # the last three are Rspamd's, without use here
+_FLAGS: Final = {
+    "i": "(?i)",
+    "m": "(?m)",
+    "s": "(?s)",
+    "u": "",
+    "O": "",
+    "r": "",
+}  # the last three are Rspamd's, without use here
 
 
 class Pattern:
@@ -50,7 +57,7 @@ class Pattern:
         return None if match is None else [match[0], *(group for group in match.groups() if group is not None)]
 
     def replaced_in(self, value: str, replacement: str) -> str:
-        """The value with every match replaced; `\\1` in the replacement is the first group."""
+        """The value with every match replaced; backslash and 1 in the replacement are the first group."""
         try:
             text: str = self._compiled.sub(replacement, value)
         except UnicodeEncodeError:

@@ -1,0 +1,113 @@
+"""A compiled expression, and what it was found to need.
+
+Promises: calling it never waits. Where a rule file's function would, it gets a `WouldWait` and nothing else happens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from gevent import getcurrent
+
+from filterd.engine.expressions.errors import ExpressionError
+from filterd.engine.expressions.kinds import UNKNOWN, Kind
+from filterd.engine.expressions.vocabulary import STAGES
+from filterd.mail.results import Results
+from filterd.net.greenlets import Runner
+
+__all__ = ["Atom", "Context", "Draft", "Evaluate", "Expression", "ExpressionKind", "WouldWait"]
+
+ExpressionKind = Literal["selector", "template", "condition", "composite"]
+Evaluate = Callable[[Any], Any]
+
+
+class WouldWait(RuntimeError):
+    """An extractor or transform was about to wait."""
+
+
+class Context(Protocol):
+    """What the symbols of a condition are looked up in; a Task is one. Extractors want a whole Task."""
+
+    @property
+    def results(self) -> Results: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A symbol or group in a composite: `matched(context)` are the names it stands for that are there."""
+
+    matched: Callable[[Any], list[str]]
+    prefix: str
+    is_negated: bool
+
+
+class Expression:
+    """`expression(task)` is its value: of a selector what it selects (of several a list) or None, of a template text, of a
+    condition True or False.
+
+    `stage` is the earliest at which it has a value; `symbols` and `groups` are those it looks at by name, `atoms` the same for
+    composites.
+    """
+
+    __slots__ = ("_evaluate", "atoms", "groups", "is_foreign", "kind", "returns", "stage", "symbols", "text")
+
+    def __init__(self, draft: "Draft", kind: ExpressionKind, evaluate: Evaluate, returns: Kind) -> None:
+        self.text = draft.text
+        self.kind = kind
+        self.returns = returns
+        self.stage = STAGES[draft.stage]
+        self.symbols = frozenset(draft.symbols)
+        self.groups = frozenset(draft.groups)
+        self.atoms = tuple(draft.atoms)
+        self.is_foreign = draft.is_foreign
+        self._evaluate = evaluate
+
+    def __repr__(self) -> str:
+        return f"<Expression {self.text!r}>"
+
+    def __call__(self, task: Any) -> Any:
+        # Filterd's own words never wait, and need no watching.
+        return self._watched(task) if self.is_foreign else self._evaluate(task)
+
+    def _watched(self, task: Any) -> Any:
+        current: Any = getcurrent()
+        # gevent calls it before a greenlet waits. Most greenlets have a method of that name below, a runner has a slot.
+        before = current.switch_out if isinstance(current, Runner) else vars(current).get("switch_out")
+        current.switch_out = self._refuse
+        try:
+            return self._evaluate(task)
+        finally:
+            if before is not None or isinstance(current, Runner):
+                current.switch_out = before
+            else:
+                del current.switch_out
+
+    def _refuse(self) -> None:
+        raise WouldWait(
+            f"{self.text!r}: an extractor or transform must not wait; ask in a rule and keep the answer in task.vars"
+        )
+
+
+@dataclass(slots=True)
+class Draft:
+    """What is gathered while an expression is compiled. `limit` is the stage it is evaluated at."""
+
+    text: str
+    limit: str
+    stage: int = 0
+    symbols: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+    atoms: list[Atom] = field(default_factory=list)
+    is_foreign: bool = False
+    kind: Kind = UNKNOWN
+
+    def fail(self, problem: str, at: int) -> ExpressionError:
+        """The error, to be raised."""
+        return ExpressionError(problem, self.text, at)
+
+    def needs_stage(self, stage: str, what: str, at: int) -> None:
+        """`what` can be asked from this stage on. Raises ExpressionError where the expression is evaluated before."""
+        place = STAGES.index(stage)
+        if place > STAGES.index(self.limit):
+            raise self.fail(f"{what} is known from stage {stage} on, and this is evaluated at stage {self.limit}", at)
+        self.stage = max(self.stage, place)

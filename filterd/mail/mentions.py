@@ -1,0 +1,174 @@
+"""Links and mail addresses that stand in text, as a mail program would make them clickable.
+
+Promises:
+
+* Text without any costs three literal searches; nothing is quadratic, and of hostile text no more than 20,000 places are
+  looked at.
+* With a scheme everything counts. A bare host counts when its top-level domain is known, and is not one that words of ordinary
+  text or names of files end in.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from filterd.mail.address import Address
+from filterd.mail.hosts import has_known_suffix
+from filterd.mail.urls import URL_LENGTH
+
+__all__ = ["Mention", "address_of", "find_mentions"]
+
+_CANDIDATES: Final = 20_000
+_USER: Final = 64  # RFC 5321 4.5.3.1.1
+_HOST: Final = 253
+
+# Read backwards from "://", ".", "@": matching a reversed slice is eight times faster than searching for what ends there.
+_SCHEME_BACK = re.compile(r"s?p(?:tt|xx)h|ptf", re.IGNORECASE)
+_HOST_BACK = re.compile(r"[\w-]++(?:\.[\w-]++)*+")
+_USER_BACK = re.compile(r"[\w+=&~!#$%*/^{}|`'?-]++(?:\.[\w+=&~!#$%*/^{}|`'?-]++)*+")
+_HOST_ON = re.compile(r"[\w-]++(?:\.[\w-]++)*+")
+_AFTER_HOST = re.compile(r"(?::\d{1,5})?+(?:[/?#][^\s<>\"]*+)?+")
+# Blanks, brackets and quotes end a link; letters of other alphabets and their punctuation do not.
+_LINK_ON = re.compile(rf"[^\s<>\"\x00-\x1f]{{1,{URL_LENGTH}}}+")
+_DOT = re.compile(r"\.(?=[^\W\d_])")
+_TRAILING: Final = ".,;:!?'*_~|`\u2019\u201d\u00bb\u3002\uff0c\u3001"
+_BRACKETS: Final = {")": "(", "]": "[", "}": "{"}
+# Dots in brackets, so that nothing becomes clickable.
+_DEFANGED = re.compile(r"[\[({]\s?(?:\.|dot)\s?[\])}]", re.IGNORECASE)
+
+# Generic top-level domains that a bare host may have. All others (`menu`, `directory`, `link`, `zip`) are words that stand
+# behind a dot where a blank was forgotten, names of files, or members of objects: such hosts need `www.` or a path.
+_PLAIN_GENERIC = frozenset(
+    "com net org info biz edu gov mil int mobi name pro xyz icu top vip club shop online site website store".split()
+)
+# Top-level domains of countries that names of files end in as well.
+_FILES = frozenset("ac ai as cc do gz la md ml mo ms pl pm ps py rs sh so st tf ts vb".split())
+
+
+class Mention(NamedTuple):
+    """Where in the text something clickable stands: a link, or an `address` and no link; `is_defanged`: made unclickable."""
+
+    start: int
+    text: str
+    address: Address | None = None
+    is_defanged: bool = False
+
+
+def find_mentions(text: str) -> tuple[list[Mention], bool]:
+    """The links and addresses in `text` in order, and whether there was more than could be looked at."""
+    is_defanged = False
+    if "[" in text or "(" in text or "{" in text:
+        plain, dots = _DEFANGED.subn(".", text, _CANDIDATES)
+        # Only where there is anything to make clickable: code has brackets and dots as well.
+        text, is_defanged = (plain, True) if dots else (text, False)
+    budget = _CANDIDATES
+    mentions: list[Mention] = []
+    for find in (_links, _addresses, _hosts):
+        for seen, mention in enumerate(find(text)):
+            if seen >= budget:
+                return _in_order(mentions, is_defanged=is_defanged), True
+            if mention is not None:
+                mentions.append(mention)
+    return _in_order(mentions, is_defanged=is_defanged), False
+
+
+def _in_order(mentions: list[Mention], *, is_defanged: bool) -> list[Mention]:
+    """`mentions` without those that stand within another one."""
+    mentions.sort(key=_start)
+    kept: list[Mention] = []
+    end = 0
+    for mention in mentions:
+        if mention.start >= end:
+            end = mention.start + len(mention.text)
+            kept.append(mention._replace(is_defanged=True) if is_defanged else mention)
+    return kept
+
+
+def _start(mention: Mention) -> tuple[int, int]:
+    return mention.start, -len(mention.text)
+
+
+def _links(text: str) -> Iterator[Mention | None]:
+    """Everything with a scheme; None for a place that looked like one."""
+    at = text.find("://")
+    while at >= 0:
+        end = at + 3
+        scheme = _SCHEME_BACK.match(text[max(0, at - 5) : at][::-1])
+        found = None if scheme is None else _LINK_ON.match(text, end)
+        if scheme is None or found is None:
+            yield None
+        else:
+            start, end = at - scheme.end(), found.end()
+            yield Mention(start, text[start : _trimmed(text, at + 3, end)])
+        at = text.find("://", end)
+
+
+def _addresses(text: str) -> Iterator[Mention | None]:
+    at = text.find("@")
+    while at >= 0:
+        user = _USER_BACK.match(text[max(0, at - _USER) : at][::-1])
+        host = None if user is None else _HOST_ON.match(text, at + 1, at + 1 + _HOST)
+        if user is None or host is None:
+            yield None
+        else:
+            local = user[0][::-1].lstrip("'/`{|*_~-=")
+            address = address_of(local, host[0].rstrip("-_"))
+            yield None if address is None else Mention(at - len(local), f"{local}@{host[0]}", address)
+        at = text.find("@", at + 1)
+
+
+def address_of(user: str, domain: str) -> Address | None:
+    """The address `user`@`domain`, or None where the domain is not one of the net or the user is none."""
+    domain = domain.lower()
+    _, dot, last = domain.rpartition(".")
+    if not dot or not user or ".." in domain or not has_known_suffix(last):
+        return None
+    return Address(f"{user}@{domain}", user=user, domain=domain, flags=("valid",))
+
+
+def _hosts(text: str) -> Iterator[Mention | None]:
+    """Hosts without a scheme."""
+    end = 0
+    for dot in _DOT.finditer(text):
+        at = dot.start()
+        if at < end:
+            continue
+        left = _HOST_BACK.match(text[max(0, at - _HOST) : at][::-1])
+        right = _HOST_ON.match(text, at + 1, at + 1 + _HOST)
+        if left is None or right is None:
+            yield None
+            continue
+        start, end = at - left.end(), right.end()
+        after = _AFTER_HOST.match(text, end, end + URL_LENGTH)
+        assert after is not None  # it matches nothing as well
+        # An "@" on either side makes it part of an address, a slash or backslash in front part of a path.
+        is_inside = text[start - 1 : start] in ("@", "/", "\\", "=", "%") if start else False
+        if is_inside or text.startswith(("@", "("), end) or not _is_bare_host(text[start:end], has_more=after.end() > end):
+            yield None
+            continue
+        end = after.end()
+        yield Mention(start, text[start : _trimmed(text, right.end(), end)])
+
+
+def _is_bare_host(name: str, *, has_more: bool) -> bool:
+    head, _, last = name.rstrip("-_").rpartition(".")
+    label = last.lower()
+    # "the end.In the beginning": a capital after a dot begins a sentence.
+    if not head or (last != label and not name.isupper()) or not has_known_suffix(label):
+        return False
+    if has_more or head[:4].lower() == "www.":
+        return True
+    if len(label) == 2:
+        return label not in _FILES
+    return label in _PLAIN_GENERIC or not label.isascii() or label.startswith("xn--")
+
+
+def _trimmed(text: str, start: int, end: int) -> int:
+    """Where in `text[start:end]` the link ends: punctuation of the sentence around it is not part of it."""
+    while end > start:
+        last = text[end - 1]
+        opening = _BRACKETS.get(last)
+        if last not in _TRAILING and (opening is None or text.count(opening, start, end) >= text.count(last, start, end)):
+            break
+        end -= 1
+    return end
