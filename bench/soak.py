@@ -164,6 +164,8 @@ class Report:
 
 def main() -> None:
     report = soak(MESSAGES, rounds=ROUNDS, seconds=MINUTES * 60, tell=print)
+    if report.messages < MESSAGES:
+        report.problems.append(f"only {report.messages} of {MESSAGES} messages were sent in {MINUTES} minutes")
     print(f"\n{'form':<16}" + "".join(f"{name:>14}" for name in OUTCOMES))
     for form in sorted(FORMS):
         print(f"{form:<16}" + "".join(f"{report.outcomes[form, name]:>14}" for name in OUTCOMES))
@@ -227,7 +229,7 @@ def _rounds(
     end = monotonic() + seconds
     with trouble.made():
         for number in range(rounds):
-            began = monotonic()
+            began, before = monotonic(), report.messages
             numbers = iter(range(number * messages // rounds, (number + 1) * messages // rounds))
             clients = [gevent.spawn(_client, daemon.port, numbers, end, trouble, report) for _ in range(CONNECTIONS)]
             gevent.joinall(clients, raise_error=True)
@@ -235,11 +237,9 @@ def _rounds(
             report.seconds += spent
             found = _census(daemon)
             report.rows.append(found)
-            rate = messages / rounds / spent
+            rate = (report.messages - before) / spent
             tell(" ".join(f"{value:>11.0f}" for value in (report.messages, rate, *(found[name] for name in COUNTED))))
     report.absences = trouble.count
-    if report.messages < messages:
-        report.problems.append(f"{report.messages} of {messages} messages were sent in {seconds:g} s")
 
 
 def _client(port: int, numbers: Iterator[int], end: float, trouble: Trouble, report: Report) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import gevent
 import gevent.socket
 from gevent.pool import Pool
-from gevent.server import DatagramServer, StreamServer
+from gevent.server import DatagramServer
 
 from tests.support.http_server import Asked, answer, read_request
 from tests.support.peers import LOOPBACK, reset, silent
@@ -96,26 +96,39 @@ class Streams:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._server: Any = None
+        self._listening: Any = None
+        self._talking = Pool()
+        self._open: set[Any] = set()
 
     def start(self) -> None:
-        self._server = StreamServer(bound(socket.SOCK_STREAM, self.port), self._serve, spawn=Pool())
-        self._server.start()
+        self._listening = bound(socket.SOCK_STREAM, self.port)
+        self._talking.spawn(self._accept, self._listening)
 
     def stop(self) -> None:
-        """At once: connections are reset or closed as the kernel sees fit."""
-        self._server.stop(timeout=0)
+        """At once; a second call does nothing."""
+        self._talking.kill()
+        self._listening.close()
+        # One that was killed before it began has closed nothing.
+        while self._open:
+            self._open.pop().close()
 
     def talk(self, sock: Any) -> None:
         raise NotImplementedError
 
-    def _serve(self, sock: Any, _: object) -> None:
+    def _accept(self, listening: Any) -> None:
+        while True:
+            sock, _ = listening.accept()
+            self._open.add(sock)
+            self._talking.spawn(self._serve, sock)
+
+    def _serve(self, sock: Any) -> None:
         try:
             self.talk(sock)
         except OSError:
             pass  # the client has gone: its affair
         finally:
             sock.close()
+            self._open.discard(sock)
 
 
 def _dripped(sock: Any, data: bytes) -> None:
@@ -135,7 +148,8 @@ class WebServer(Streams):
         if self._tls is None:
             self._serve_requests(sock)
         else:
-            with self._tls.wrap_socket(sock, server_side=True) as safe:
+            with self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) as safe:
+                safe.do_handshake()
                 self._serve_requests(safe)
 
     def _serve_requests(self, sock: Any) -> None:
@@ -269,7 +283,8 @@ class RedisRelay(Streams):
         self._cut = cut
 
     def talk(self, sock: Any) -> None:
-        with gevent.socket.create_connection((LOOPBACK, self.redis.port)) as onward:
+        with gevent.socket.socket() as onward:
+            onward.connect((LOOPBACK, self.redis.port))
             back = gevent.spawn(self._back, onward, sock)
             try:
                 while data := sock.recv(65536):

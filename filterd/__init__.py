@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from filterd.api.maps import maps
     from filterd.engine.hooks import background, on_finish, on_load, periodic
     from filterd.engine.registry import Registry, register_symbol, rule, virtual
+    from filterd.engine.words import extractor, transform
     from filterd.mail.address import Address
     from filterd.mail.message import Message
     from filterd.mail.verdict import Hit, Verdict
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 _WHERE = {
     **dict.fromkeys(("Registry", "register_symbol", "rule", "virtual"), "filterd.engine.registry"),
     **dict.fromkeys(("background", "on_finish", "on_load", "periodic"), "filterd.engine.hooks"),
+    **dict.fromkeys(("extractor", "transform"), "filterd.engine.words"),
     **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
     **dict.fromkeys(("Hit", "Verdict"), "filterd.mail.verdict"),
     **dict.fromkeys(("Task", "sleep"), "filterd.task"),
@@ -50,6 +52,7 @@ __all__ = [
     "background",
     "config",
     "dns",
+    "extractor",
     "http",
     "log",
     "maps",
@@ -63,6 +66,7 @@ __all__ = [
     "sleep",
     "tcp",
     "tcp_sync",
+    "transform",
     "udp",
     "virtual",
 ]

@@ -59,9 +59,14 @@ class Local:
         close_forgotten_timeouts()
         try:
             self._assembly = assemble(config, only=only)
+        except LoadError as error:
+            refuse(error.problems)
+        try:
             self._assembly.maps.fetch()
             self._assembly.hooks.load()
         except LoadError as error:
+            # The CPU guard's signals must not come when nobody takes them any more.
+            self._assembly.close()
             refuse(error.problems)
         self.limit: int | None = config.limits.message
         self.rules: Mapping[str, Rule] = self._assembly.rules.registry.rules

@@ -10,8 +10,12 @@ from math import inf
 from filterd.api.dns import Resolver
 from filterd.api.http_routes import collect_routes
 from filterd.daemon.clients import client_problems, client_settings
+from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
 from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.daemon.schema import Composite, Symbol
+from filterd.engine.composites import Composites
+from filterd.engine.expressions import Compiler
 from filterd.engine.hook_runs import Hooks
 from filterd.engine.hooks import collect_hooks
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
@@ -20,6 +24,7 @@ from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
 from filterd.engine.settings import SettingsError
+from filterd.engine.words import collect_words
 from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
 from filterd.net.greenlets import Crew
@@ -28,7 +33,7 @@ from filterd.net.map_sources import MapFeeds
 from filterd.net.network import Network
 from filterd.task import Environment, Task, loading_maps
 
-__all__ = ["Assembly", "assemble", "load", "scoring"]
+__all__ = ["Assembly", "Loaded", "assemble", "load", "load_all", "scoring"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,26 @@ class Assembly:
         self.environment.network.close()
 
 
-def load(config: Config, feeds: MapFeeds | None = None) -> Rules:
-    """The rules the configuration names, in an order that works and with routes that exist.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rules, and what expressions were made of: the composites, and the compiler that knows the words of the rule files."""
+
+    rules: Rules
+    composites: Composites
+    compiler: Compiler
+
+
+def load(config: Config) -> Rules:
+    """The rules the configuration names; see `load_all`."""
+    return load_all(config, file_maps(config)).rules
+
+
+def load_all(config: Config, feeds: MapFeeds) -> Loaded:
+    """What the configuration names: rules in an order that works and with routes that exist, conditions over them.
 
     `feeds` are the maps that the rules get (`file_maps`), and are filled from their files. Raises LoadError with all that is
     wrong, in those files and in the sections of the clients too.
     """
-    feeds = file_maps(config) if feeds is None else feeds
     problems = client_problems(config) + read_files(feeds)
     token = loading_maps.set(feeds.maps)
     try:
@@ -68,7 +86,12 @@ def load(config: Config, feeds: MapFeeds | None = None) -> Rules:
         raise LoadError([*problems, *error.problems]) from None
     finally:
         loading_maps.reset(token)
-    problems += add_map_rules(config, feeds.maps, rules.registry)
+    vocabulary, errors = collect_words(rules.modules)
+    problems += [Problem(one.place, str(one)) for one in errors]
+    compiler = compiler_for(config, rules.registry, vocabulary, feeds.maps)
+    problems += add_map_rules(config, feeds.maps, rules.registry, compiler)
+    conditions = conditions_of(config, rules.registry, compiler)
+    problems += conditions.problems
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
     problems += settings_of(config)[1]
     registered = rules.registry.rules.values()
@@ -78,7 +101,7 @@ def load(config: Config, feeds: MapFeeds | None = None) -> Rules:
         problems.append(Problem(error.rule.place, str(error)))
     if problems:
         raise LoadError(problems)
-    return rules
+    return Loaded(rules, conditions.composites, compiler)
 
 
 def settings_of(config: Config) -> tuple[list[Element], list[Problem]]:
@@ -95,9 +118,11 @@ def settings_of(config: Config) -> tuple[list[Element], list[Problem]]:
 def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
     """Scores of rules and configuration together; what the configuration says goes before what a rule says of itself."""
     symbols: dict[str, SymbolScore] = {rule.name: rule.symbol_score for rule in rules}
+    for name, composite in config.composites.items():
+        symbols[name] = SymbolScore(composite.score, _groups(composite), composite.description)
     for name, written in config.symbols.items():
         have = symbols.get(name, SymbolScore())
-        groups = tuple(dict.fromkeys([*([written.group] if written.group else ()), *written.groups])) or have.groups
+        groups = _groups(written) or have.groups
         symbols[name] = SymbolScore(
             have.score if written.score is None else written.score,
             groups,
@@ -123,6 +148,10 @@ def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
     )
 
 
+def _groups(section: Composite | Symbol) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*([section.group] if section.group else ()), *section.groups]))
+
+
 def assemble(
     config: Config,
     *,
@@ -134,7 +163,8 @@ def assemble(
     In the main thread: the CPU guard uses its signals.
     """
     maps = file_maps(config)
-    rules = load(config, maps)
+    loaded = load_all(config, maps)
+    rules = loaded.rules
     registered = rules.registry.rules.values()
     limits = config.limits
     crew = Crew()
@@ -154,7 +184,15 @@ def assemble(
     # A virtual symbol comes with the rule that inserts it.
     wanted = {rule.parent or rule.name for rule in registered if rule.name in only}
     chosen = [rule for rule in registered if not only or (rule.parent or rule.name) in wanted]
-    engine = Engine(chosen, environment, files=rules.code, on_failure=on_failure, settings=settings_of(config)[0])
+    engine = Engine(
+        chosen,
+        environment,
+        files=rules.code,
+        on_failure=on_failure,
+        settings=settings_of(config)[0],
+        composites=None if only else loaded.composites,
+        compiler=loaded.compiler,
+    )
     guard = None
     if limits.burst_timeout:
         guard = CpuGuard(limits.burst_timeout, rules.code)

@@ -39,10 +39,12 @@ from filterd.daemon.origins import dotted
 
 __all__ = [
     "Actions",
+    "Composite",
     "Config",
     "CustomAction",
     "Dns",
     "FakeRecord",
+    "ForcedAction",
     "Group",
     "Http",
     "Limits",
@@ -261,6 +263,30 @@ class Map(Section):
         return self
 
 
+class Composite(Section):
+    """`[composites.NAME]`: a symbol for a condition over other symbols, and what becomes of their scores."""
+
+    expression: str
+    score: float = 0.0
+    policy: Literal["default", "remove_all", "remove_weight", "remove_symbol", "leave"] = "default"
+    group: str | None = None
+    groups: Listed[str] = ()
+    description: str | None = None
+
+
+class ForcedAction(Section):
+    """`[force_actions.NAME]`: an action for a condition, whatever the score says."""
+
+    expression: str
+    action: str
+    message: str | None = None
+    subject: str | None = None
+    require_action: Listed[str] = ()
+    honor_action: Listed[str] = ()
+    least: bool = False
+    priority: Annotated[int, Field(ge=0, le=3)] = 1
+
+
 class Log(Section):
     """`[log]`: no `file` means the standard error stream."""
 
@@ -284,6 +310,8 @@ class Config(Section):
     results: Results = Results()
     symbols: Named[Scored[Symbol]] = Field(default_factory=nothing)
     groups: Named[Group] = Field(default_factory=nothing)
+    composites: Named[Composite] = Field(default_factory=nothing)
+    force_actions: Named[ForcedAction] = Field(default_factory=nothing)
     settings: Free[Any] = Field(default_factory=nothing)
     modules: Free[Any] = Field(default_factory=nothing)
     maps: Named[Map] = Field(default_factory=nothing)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from filterd.engine.expressions.expression import Context, Expression
+from filterd.engine.settings import USUAL, Settings
 
 __all__ = ["Composite", "CompositeError", "Composites", "Policy"]
 
@@ -69,7 +70,7 @@ class _Wish:
 class Composites:
     """All composites, in an order in which each comes after those it is made of."""
 
-    def __init__(self, composites: Iterable[Composite] = (), *, late: Collection[str] = ()) -> None:
+    def __init__(self, composites: Iterable[Composite] = (), *, late: Iterable[str] = ()) -> None:
         """`late` are the symbols of postfilters. Raises CompositeError."""
         self._all = _ordered({one.name: one for one in composites})
         waiting = set(late)
@@ -86,21 +87,23 @@ class Composites:
         task: Context,
         *,
         is_last: bool,
-        disabled: Collection[str] = (),
+        settings: Settings = USUAL,
         on_error: Callable[[Composite, Exception], object] | None = None,
     ) -> None:
         """Insert the composites that hold, then take from their members. `is_last` is the time after the postfilters.
 
-        One whose expression raises does not hold, and `on_error` is told; without it the exception goes on.
+        Those that `settings` leave out are left out. One whose expression raises does not hold, and `on_error` is told; without it the exception goes on.
         """
         results = task.results
         held: list[Composite] = []
         for one in self._all if is_last else self._early:
-            if one.name in results.symbols or one.name in results.hidden or one.name in disabled:
+            if one.name in results.symbols or one.name in results.hidden:
+                continue
+            if settings is not USUAL and not _runs(one, settings):
                 continue
             try:
                 holds = one.expression(task)
-            except Exception as error:  # noqa: BLE001 - a rule file's extractor may raise anything
+            except Exception as error:
                 if on_error is None:
                     raise
                 on_error(one, error)
@@ -112,6 +115,16 @@ class Composites:
             for name, wish in _wishes(held, task).items():
                 if name in results.symbols:
                     results.drop(name, symbol=wish.symbol or wish.is_forced, weight=wish.weight or wish.is_forced)
+
+
+def _runs(composite: Composite, settings: Settings) -> bool:
+    if composite.name in settings.symbols_disabled or not settings.groups_disabled.isdisjoint(composite.groups):
+        return False
+    if settings.symbols_enabled is None and settings.groups_enabled is None:
+        return True
+    return composite.name in (settings.symbols_enabled or ()) or not (settings.groups_enabled or frozenset()).isdisjoint(
+        composite.groups
+    )
 
 
 def _wishes(held: Iterable[Composite], task: Any) -> dict[str, _Wish]:

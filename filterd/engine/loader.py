@@ -24,6 +24,7 @@ from typing import Any
 from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
 from filterd.engine.tracebacks import innermost_line, story, summary
+from filterd.engine.words import WORDS
 from filterd.task import loading_modules
 
 __all__ = ["LoadError", "Problem", "Rules", "load_rules"]
@@ -167,7 +168,7 @@ def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Proble
             registry.add(mark)
         except RegistrationError as error:
             problems.append(Problem(mark.place, str(error)))
-    if not problems and not marks and not callable(register) and not hasattr(module, HOOKS):
+    if not problems and not marks and not callable(register) and not (hasattr(module, HOOKS) or hasattr(module, WORDS)):
         problems.append(Problem(str(file), "no rule in it: no @rule, register_symbol(), hook or def register(registry)"))
     return problems
 
@@ -215,6 +216,7 @@ def _strays(module: ModuleType) -> list[Problem]:
         return []
     lost = [(one.place, one.name) for one in getattr(module, MARKS, ())]
     lost += [(one.place, one.title) for one in getattr(module, HOOKS, ())]
+    lost += [(one.place, one.name) for one in getattr(module, WORDS, ())]
     return [
         Problem(place, f"{name} would never run: files whose names begin with _ or test_ are not loaded as rule files")
         for place, name in lost

@@ -3,8 +3,8 @@
 A line's value says more: a number is the weight of the hit; `OTHER_SYMBOL`, `OTHER_SYMBOL:2.5` or `OTHER_SYMBOL:2.5:one,two`
 give another symbol, with these options. Without options of its own a hit has the key that was found as its option.
 
-Promises: a value that means none of that is found when the map is read, an expression that cannot be right when the configuration
-is; a rule with a condition runs after the rules whose symbols it names.
+Promises: a value that means none of that is found when the map is read, an expression that cannot be right when the
+configuration is; a rule with a condition runs after the rules whose symbols it names.
 """
 
 import re
@@ -29,7 +29,7 @@ _VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>[^\W\d]\w*)(?::(?P<score
 
 @dataclass(frozen=True, slots=True)
 class MapRule:
-    """What `[maps.NAME]` says of its rule; `key` is a selector, `when` a condition, `file` the configuration file they stand in."""
+    """What `[maps.NAME]` says of its rule: `key` is a selector, `when` a condition, `file` where they stand."""
 
     name: str
     key: str

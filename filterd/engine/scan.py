@@ -5,6 +5,8 @@ from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
+from filterd.engine.composites import Composite, Composites
+from filterd.engine.expressions import Compiler
 from filterd.engine.failures import describe, held_the_loop
 from filterd.engine.order import Order
 from filterd.engine.plan import place_of, stage_of
@@ -102,6 +104,8 @@ class House(Protocol):
 
     files: Collection[str]
     on_failure: Callable[[Task, RuleFailure], object]
+    composites: Composites
+    compiler: Compiler
 
     def rule_of(self, symbol: str) -> Rule | None: ...
 
@@ -236,6 +240,19 @@ class Scan(Task):
             # A floor: what is to be rejected anyhow is rejected.
             text = f"{rule.name} could not be checked, try again later"
             self.results.decide(PreResult("soft reject", text, rule.name, least=True))
+
+    def judge_composites(self, *, is_last: bool) -> None:
+        """Insert the composites that hold; `is_last` is after the postfilters."""
+        composites = self.house.composites
+        if composites:
+            composites.judge(self, is_last=is_last, settings=self.variant.settings, on_error=self._composite_failed)
+
+    def _composite_failed(self, composite: Composite, error: Exception) -> None:
+        rule = Rule(composite.name, None, file=f"composites.{composite.name}")
+        self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+
+    def get(self, expression: str, default: Any = None) -> Any:
+        return self.house.compiler.get(expression, self, default)
 
     def result(self, symbol: str) -> Hit | None:
         rule = self._rule(symbol)

@@ -3,7 +3,8 @@
 Promises:
 
 * Stages run in this order: prefilters by falling priority, filters all at once, postfilters by rising priority, idempotent
-  rules. A stage begins when everything the stage before it started has ended.
+  rules. A stage begins when everything the stage before it started has ended. Composites are judged after the filters and
+  after the postfilters.
 * A rule that raises, is too late or holds the loop costs only its own result: the failure is recorded with rule, file and
   line, and the message is answered.
 * When the task's budget is over the filters are stopped, postfilters run with a budget of the same length, and the verdict
@@ -14,6 +15,8 @@ Promises:
 from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 
+from filterd.engine.composites import Composites
+from filterd.engine.expressions import Compiler
 from filterd.engine.matching import Element
 from filterd.engine.plan import Level, stage_of
 from filterd.engine.registry import Rule
@@ -38,16 +41,20 @@ class Engine:
         files: Iterable[str] = (),
         on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
         settings: Iterable[Element] = (),
+        composites: Composites | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure.
 
-        `settings` are those of the configuration. Raises OrderError.
+        `settings` and `composites` are those of the configuration, `compiler` knows its words for `task.get`. Raises OrderError.
         """
         rules = tuple(rules)
         self.rules = tuple(one for one in rules if one.type != "virtual")
         self.environment = environment
         self.files: Collection[str] = frozenset(files)
         self.on_failure = on_failure
+        self.composites = Composites() if composites is None else composites
+        self.compiler = Compiler() if compiler is None else compiler
         self._names = {one.name: one for one in self.rules}
         self._parents = {one.name: one.parent for one in rules if one.parent is not None}
         self.variants = Variants(self.rules, environment.scoring, self._parents, settings)
@@ -68,7 +75,9 @@ class Engine:
             self._stage(task, "prefilter")
             self._stage(task, "normal")
             task.timed_out = task.cut
+            task.judge_composites(is_last=False)
             self._stage(task, "postfilter", renew=True)
+            task.judge_composites(is_last=True)
             verdict = self._judge(task)
             task.results.seal()
             self._stage(task, "idempotent", renew=True)
@@ -134,7 +143,7 @@ class Engine:
             message_id=(task.message.message_id or "undef") if task.message.size else None,
             passthrough_module=None if pre_result is None else pre_result.module,
             milter_action=scoring.custom.get(action),
-            subject=rewritten_subject(scoring.subject, task.message.subject, score) if action == "rewrite subject" else None,
+            subject=_subject(task, score) if action == "rewrite subject" else None,
             body=task.new_body,
             timed_out=task.timed_out,
         )
@@ -148,3 +157,7 @@ class Engine:
             rule.seconds += seconds
             if name in symbols:
                 rule.hits += 1
+
+
+def _subject(task: Scan, score: float) -> str:
+    return rewritten_subject(task.new_subject or task.results.scoring.subject, task.message.subject, score)

@@ -11,7 +11,7 @@ Promises:
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, ClassVar, Literal, TypeAlias, overload
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from filterd.mail.ip import normalise_ip
 
@@ -222,10 +222,6 @@ class LiveMap:
         self.value = value
         self.version += 1
 
-    @overload
-    def get(self, key: Key) -> Value | None: ...
-    @overload
-    def get(self, key: Key, default: Value) -> Value: ...
     def get(self, key: Key, default: Any = None) -> Any:
         """The value of a key: the rest of its line, True where there is none; `default` where no line fits, and for None."""
         return self.value.get(key, default)

@@ -13,10 +13,12 @@ from filterd.mail.address import MAX_ADDRESS_TEXT, MAX_ADDRESSES, Address, parse
 from filterd.mail.dates import parse_date
 from filterd.mail.headers import Header, HeaderEnd, Headers
 from filterd.mail.lazy import lazy
+from filterd.mail.links import Links, collect_links
 from filterd.mail.magic import HEAD, detect_type
 from filterd.mail.mime import Part, find_head, split_parts
 from filterd.mail.received import Received, parse_received
-from filterd.mail.text import TextPart, text_parts
+from filterd.mail.text import TextPart, attached_texts, text_parts
+from filterd.mail.urls import Url
 
 __all__ = ["Message"]
 
@@ -157,12 +159,33 @@ class Message:
         """The parts a mail program offers for saving."""
         return [part for part in self.parts if part.is_attachment]
 
+    @property
+    def urls(self) -> list[Url]:
+        """All links, each once: of the subject, the text, the HTML, texts that are attached, and List-Unsubscribe."""
+        return self._links.urls
+
+    @property
+    def emails(self) -> list[Address]:
+        """All addresses in the text and of `mailto:` links, each once. Those of header fields are not among them."""
+        return self._links.emails
+
+    @property
+    def link_flags(self) -> frozenset[str]:
+        """Which bounds the search for links has met: `url_cap` `email_cap` `mention_cap` `idn_cap` `nested_cap`."""
+        return self._links.flags
+
+    @lazy
+    def _links(self) -> Links:
+        shown = [(part, "html" if part.is_html else "text") for part in self.text_parts]
+        attached = [(part, "attachment") for part in attached_texts(self.parts)]
+        return collect_links(self.fields, shown + attached)
+
     @lazy
     def flags(self) -> frozenset[str]:
         """What is broken in its fields, its structure or its transfer encodings; every part is decoded to tell.
 
         Those of `Part.flags`, and `mbox_line` (a `From ` line in front), `address_cap`, `received_cap`. An empty message has
-        none. What is wrong with a text is said by `TextPart.flags`.
+        none. What is wrong with a text is said by `TextPart.flags`, with links by `link_flags`.
         """
         flags = {"mbox_line"} if self._has_mbox_line else set()
         self.from_, self.to, self.cc, self.reply_to  # noqa: B018 - looking at them sets the mark

@@ -30,6 +30,8 @@ _REST = re.compile(r"([/\\]*+)([^/\\?#]*+)([^?#]*+)(?:\?([^#]*+))?(?:#(.*+))?", 
 _SERVER = re.compile(r"((?:\[[^\]]*+\]|[^:])*+)(?::(.*+))?", re.DOTALL)
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
 _NESTED_START = re.compile(r"https?:[/\\]{1,2}", re.IGNORECASE)
+# The name of the parameter that the next link is the value of.
+_NEXT_PARAMETER = re.compile(r"[?&#][\w.\[\]-]{0,64}=?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Url:
         port = "" if self.port == _SCHEMES[self.scheme] else f":{self.port}"
         query = f"?{self.query}" if self.query else ""
         fragment = f"#{self.fragment}" if self.fragment else ""
-        return f"{self.scheme}://{user}{self.host}{port}{self.path}{query}{fragment}"
+        return f"{self.scheme}://{user}{self.host}{port}{self.path or '/'}{query}{fragment}"
 
 
 def parse_url(
@@ -137,12 +139,17 @@ def parse_url(
 def nested_links(url: Url) -> list[str]:
     """Links within the path, query or fragment of `url`, escaped or not: what a redirector leads to. Five at most."""
     tail = f"{url.path}?{url.query}#{url.fragment}"
+    if ":" not in tail and "%" not in tail:
+        return []
     for _ in range(_UNESCAPED):
         if "%" not in tail:
             break
         tail = unquote(tail)
     starts = [found.start() for found in _NESTED_START.finditer(tail)][:_NESTED]
-    return [tail[start:end].split(None, 1)[0] for start, end in zip(starts, [*starts[1:], len(tail)], strict=True)]
+    return [
+        _NEXT_PARAMETER.sub("", tail[start:end].split(None, 1)[0])
+        for start, end in zip(starts, [*starts[1:], len(tail)], strict=True)
+    ]
 
 
 def absolute(base: str, link: str) -> str:

@@ -39,6 +39,7 @@ LARGE = 8192
 
 _NO_EDNS = (RCODE_TEXTS[1], RCODE_TEXTS[4])  # what servers say that do not know it (RFC 6891 7, RFC 2671 5.3)
 _FINAL = (None, NO_NAME, NO_RECORDS)
+_CUT_SHORT = Reply(RCODE_TEXTS[2], ())
 
 
 class _Server:
@@ -116,7 +117,8 @@ class Exchange:
             return
         self._upstreams.ok(place.server)
         if reply.truncated and not place.stream:
-            self._keep(pending, reply, place)
+            # That there is nothing cannot be known from a part: where TCP fails too, it must not be what is told.
+            self._keep(pending, _CUT_SHORT if reply.error in _FINAL[1:] else reply, place)
             if not pending.stream:
                 pending.stream = True
                 self._again(pending, place)

@@ -37,6 +37,7 @@ class Task(Scope):
         self.messages: dict[str, str] = {}
         self.new_body: bytes | None = None
         self.more_flags: frozenset[str] = frozenset()
+        self.new_subject: str | None = None
         self.milter_reply: dict[str, Any] = {}
         self.failures: list[RuleFailure] = []
         self.timings: dict[str, float] = {}
@@ -240,6 +241,13 @@ class Task(Scope):
         if self._cache is None:
             self._cache = {}
         return self._cache
+
+    def get(self, expression: str, default: Any = None) -> Any:
+        """The value of an expression, as `from('smtp').get_domain.lower`; `default` where it has none.
+
+        It is compiled once: write it out, and do not put it together. Raises ExpressionError for one that cannot be right.
+        """
+        raise NotImplementedError  # pragma: no cover - the scheduler's task has it
 
     @property
     def log(self) -> "LoggerAdapter[Logger]":

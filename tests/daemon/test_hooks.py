@@ -81,6 +81,17 @@ def test_a_hook_that_fails_at_the_start_stops_it_with_the_users_line(tmp_path: P
     assert str(ROOT / "filterd") not in done.stderr
 
 
+def test_a_hook_that_will_not_end_is_cut_by_the_cpu_guard(tmp_path: Path) -> None:
+    source = "from filterd import on_load\n\n@on_load\ndef load():\n    while True:\n        pass\n"
+    conf = written(tmp_path, {"hooks": source}, '[limits]\nburst_timeout = "100ms"\n', 0)
+    (tmp_path / "mail.eml").write_bytes(MAIL)
+    for command in (["run"], ["scan", str(tmp_path / "mail.eml")]):
+        words = [sys.executable, "-m", "filterd", command[0], "-c", str(conf), *command[1:]]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=15, check=False)
+        assert done.returncode == 2
+        assert "on_load load: limit: held the loop for " in done.stderr
+
+
 def test_filterd_scan_loads_and_finishes_too(tmp_path: Path) -> None:
     source = """
         from filterd import on_finish, on_load, periodic, rule

@@ -52,7 +52,7 @@ def test_the_connection_used_last_is_taken_first(port: int) -> None:
     assert pools.idle == 2
     assert taken(pool) is second
     assert taken(pool) is first
-    assert (pools.idle, pool.open) == (0, 2)
+    assert (pools.idle, pool.open, pools.open) == (0, 2, 2)
 
 
 def test_endpoints_that_are_equal_share_a_pool_and_others_do_not(port: int) -> None:

@@ -277,6 +277,14 @@ def test_what_many_ask_at_one_time_is_asked_once(resolver_of: Make) -> None:
     assert len(server.asked) == 1
 
 
+def test_what_many_wait_for_is_repeated_once(resolver_of: Make) -> None:
+    with dns_serving(lambda asked: None) as server:
+        resolver = resolver_of(server, timeout=0.05, retransmits=1, prefer_tcp=False)
+        callers = [gevent.spawn(resolver.ask, [("a.test", "a")] * 2) for _ in range(5)]
+        assert [one.get() for one in callers] == [[TIMED_OUT] * 2] * 5
+    assert server.ways == "uu"
+
+
 # -- fake records
 
 

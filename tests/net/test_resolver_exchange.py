@@ -160,6 +160,14 @@ def test_where_tcp_is_refused_a_part_of_the_answer_is_better_than_none() -> None
         assert server.ways == "uu", "nor is it kept"
 
 
+@pytest.mark.parametrize("rcode", ["NOERROR", "NXDOMAIN"])
+def test_where_tcp_is_refused_a_truncated_nothing_is_not_nothing(rcode: str) -> None:
+    respond = lambda asked: answer(asked, rcode=rcode, flags="TC")  # noqa: E731 - as servers do that limit their rate
+    with dns_serving(respond, tcp=False) as server, resolving(server, timeout=NEVER) as resolver:
+        failure = ask(resolver)
+        assert (failure, resolver.stats.errors) == ("server fail", 1)
+
+
 def test_where_tcp_is_silent_a_part_of_the_answer_is_better_than_none() -> None:
     respond = lambda asked: None if asked.stream else truncated(asked)  # noqa: E731
     with dns_serving(respond) as server, resolving(server, timeout=0.05, retransmits=1) as resolver:

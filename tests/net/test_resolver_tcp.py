@@ -219,6 +219,18 @@ def test_one_that_ends_without_having_answered_has_failed(line_to: Any, notes: N
         assert not line.send(Pending(QUESTION, 0.0)), "it rests"
 
 
+def test_one_that_answered_once_and_then_only_closes_has_failed(line_to: Any, notes: Notes) -> None:
+    def talk(connection: Any) -> None:
+        if server.accepted == 1:
+            connection.sendall(says(*queries(connection, 1)))
+
+    with serving(talk) as server:
+        sent = send(line_to(server), 5)
+        soon(lambda: notes.given_up)
+        assert notes.given_up == sent[1:]
+        assert server.accepted == 2
+
+
 def test_one_that_refuses_has_failed(line_to: Any, notes: Notes) -> None:
     before = descriptors()
     line = line_to(free_port())

@@ -146,7 +146,9 @@ class Compiler:
             kind = kind_of(found.returns if found.returns_of is None else found.returns_of(values))
         except ValueError as error:
             raise draft.fail(f"{chain.name}: {error}", _place(chain)) from None
-        draft.needs_stage(found.stage if found.stage_of is None else found.stage_of(values), chain.name, chain.at)
+        stage = found.stage if found.stage_of is None else found.stage_of(values)
+        draft.needs_stage(stage, chain.name, chain.at)
+        draft.asks_results |= stage == "results" and chain.name != "symbol"
         draft.is_foreign |= bool(found.place)
         if chain.name == "symbol":
             draft.symbols.add(str(values[0]))

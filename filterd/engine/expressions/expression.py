@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from gevent import getcurrent
 
 from filterd.engine.expressions.errors import ExpressionError
-from filterd.engine.expressions.kinds import UNKNOWN, Kind
+from filterd.engine.expressions.kinds import Kind
 from filterd.engine.expressions.vocabulary import STAGES
 from filterd.mail.results import Results
 from filterd.net.greenlets import Runner
@@ -46,10 +46,10 @@ class Expression:
     condition True or False.
 
     `stage` is the earliest at which it has a value; `symbols` and `groups` are those it looks at by name, `atoms` the same for
-    composites.
+    composites; `asks_results`: it asks for more of what rules have found, the score, say.
     """
 
-    __slots__ = ("_evaluate", "atoms", "groups", "is_foreign", "kind", "returns", "stage", "symbols", "text")
+    __slots__ = ("_evaluate", "asks_results", "atoms", "groups", "is_foreign", "kind", "returns", "stage", "symbols", "text")
 
     def __init__(self, draft: "Draft", kind: ExpressionKind, evaluate: Evaluate, returns: Kind) -> None:
         self.text = draft.text
@@ -60,6 +60,7 @@ class Expression:
         self.groups = frozenset(draft.groups)
         self.atoms = tuple(draft.atoms)
         self.is_foreign = draft.is_foreign
+        self.asks_results = draft.asks_results
         self._evaluate = evaluate
 
     def __repr__(self) -> str:
@@ -99,7 +100,7 @@ class Draft:
     groups: set[str] = field(default_factory=set)
     atoms: list[Atom] = field(default_factory=list)
     is_foreign: bool = False
-    kind: Kind = UNKNOWN
+    asks_results: bool = False
 
     def fail(self, problem: str, at: int) -> ExpressionError:
         """The error, to be raised."""

@@ -1,0 +1,190 @@
+"""All links and mail addresses of a message: out of its text, its HTML, its subject, and where to unsubscribe.
+
+Promises:
+
+* Each link and address is given once, in the order of the message.
+* Bounded: 2000 links, 2000 addresses, 100 names in other alphabets put into the form for DNS, and 64 KiB searched for links
+  within links. Every bound sets a flag.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from filterd.mail.address import Address
+from filterd.mail.headers import Headers
+from filterd.mail.html import Link
+from filterd.mail.mentions import address_of, find_mentions, is_bare_host
+from filterd.mail.text import TextPart
+from filterd.mail.urls import Url, absolute, nested_links, parse_url
+
+__all__ = ["Links", "collect_links"]
+
+_URLS: Final = 2000
+_EMAILS: Final = 2000
+_ENCODED: Final = 100
+_NESTED: Final = 64 * 1024
+_SUBJECT: Final = 4096
+_UNSUBSCRIBE: Final = 8192
+_MAILTO: Final = 4096
+_RECIPIENTS: Final = 50  # of one mailto link
+
+_IMAGES = frozenset({"img", "input", "source", "body", "table", "td", "th", "tr"})
+_SCHEME = re.compile(r"\s*+[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
+_BARE = re.compile(r"\s*+([^\s/\\?#:@]++)([/\\?#:]?)")
+_EAST_ASIAN = re.compile(r"[\u2e80-\U0003ffff]")
+# What a link is only as long as nothing better is known of it.
+_WEAK = frozenset({"displayed", "hidden", "image", "query"})
+
+
+class Links(NamedTuple):
+    """The links and addresses, and which bounds were met: `url_cap` `email_cap` `mention_cap` `idn_cap` `nested_cap`."""
+
+    urls: list[Url]
+    emails: list[Address]
+    flags: frozenset[str]
+
+
+def collect_links(fields: Headers, texts: Iterable[tuple[TextPart, str]]) -> Links:
+    """The links of a message with the header `fields`; `texts` are its text parts, each with the `source` for its links."""
+    found = _Collection()
+    subject = fields.get("subject")
+    if subject:
+        found.add_text(subject[:_SUBJECT], "subject")
+    for part, source in texts:
+        if part.is_html:
+            found.add_html(part.links, source)
+        found.add_text(part.content, source)
+    unsubscribe = fields.value("list-unsubscribe")
+    if unsubscribe:
+        found.add_text(unsubscribe[:_UNSUBSCRIBE], "list-unsubscribe", with_emails=False)
+    return Links(list(found.urls.values()), list(found.emails), frozenset(found.flags))
+
+
+class _Collection:
+    """What has been found so far."""
+
+    def __init__(self) -> None:
+        self.urls: dict[str, Url] = {}
+        self.emails: dict[Address, None] = {}
+        self.flags: set[str] = set()
+        self._encoded = 0
+        self._nested = 0
+        self._displayed: set[str] = set()
+
+    def add_text(self, text: str, source: str, *, with_emails: bool = True) -> None:
+        mentions, is_cut = find_mentions(text)
+        if is_cut:
+            self.flags.add("mention_cap")
+        for mention in mentions:
+            if mention.address is None:
+                self._add(self._mentioned(mention.text, source, is_defanged=mention.is_defanged))
+            elif with_emails:
+                self._add_email(mention.address)
+
+    def add_html(self, links: Iterable[Link], source: str) -> None:
+        base = ""
+        for link in links:
+            if link.tag == "base":
+                base = base or link.target
+                continue
+            target = link.target.lstrip()
+            if target[:7].lower() == "mailto:":
+                self._add_mailto(target[7:_MAILTO])
+                continue
+            url = self._linked(link, target, base, source)
+            if url is not None and link.tag in ("a", "area") and "." in link.text:
+                url = self._against_shown(url)
+            self._add(url)
+
+    def _linked(self, link: Link, target: str, base: str, source: str) -> Url | None:
+        if not _SCHEME.match(target) and not target.startswith(("//", "\\\\")):
+            if "@" in target and "/" not in target:
+                self._add_mailto(target[:_MAILTO])
+                return None
+            bare = _BARE.match(target)
+            if bare is None or not is_bare_host(bare[1], has_more=bare[2] != ""):
+                if not base:
+                    return None
+                target = absolute(base, target)
+        flags = [flag for flag, is_so in (("image", link.tag in _IMAGES), ("hidden", link.is_hidden)) if is_so]
+        return self._parsed(target, source, shown=link.text, flags=flags)
+
+    def _against_shown(self, url: Url) -> Url:
+        """`url` with what it pretends to be: the first link within its text, if that leads elsewhere."""
+        for mention in find_mentions(url.shown)[0]:
+            if mention.address is None:
+                shown = self._mentioned(mention.text, url.source, is_defanged=False)
+                if shown is None or shown.domain == url.domain:
+                    break
+                self._displayed.add(str(shown))
+                return replace(url, phished=shown.host, flags=url.flags | {"phished"})
+        return url
+
+    def _mentioned(self, text: str, source: str, *, is_defanged: bool) -> Url | None:
+        flags = ("obscured",) if is_defanged else ()
+        url = self._parsed(text, source, flags=flags)
+        if url is not None and url.flags >= {"idn", "no_tld"}:
+            # Text that goes on behind the link without a blank.
+            cut = _EAST_ASIAN.search(text)
+            if cut is not None:
+                url = self._parsed(text[: cut.start()], source, flags=flags)
+        return url
+
+    def _parsed(self, text: str, source: str, *, shown: str = "", flags: Iterable[str] = ()) -> Url | None:
+        may_encode = True
+        if not text.isascii():
+            self._encoded += 1
+            may_encode = self._encoded <= _ENCODED
+        url = parse_url(text, source=source, shown=shown, flags=flags, may_encode=may_encode)
+        if not may_encode and url is not None and not url.host.isascii():
+            self.flags.add("idn_cap")
+        return url
+
+    def _add(self, url: Url | None) -> None:
+        if url is None:
+            return
+        key = str(url)
+        known = self.urls.get(key)
+        if known is not None:
+            self._merge(key, known, url)
+            return
+        if len(self.urls) >= _URLS:
+            self.flags.add("url_cap")
+            return
+        if key in self._displayed and not url.shown:
+            url = replace(url, flags=url.flags | {"displayed"})
+        self.urls[key] = url
+        if url.path or url.query or url.fragment:
+            self._add_nested(url)
+
+    def _merge(self, key: str, known: Url, again: Url) -> None:
+        flags = ((known.flags | again.flags) - _WEAK) | (known.flags & again.flags & _WEAK)
+        if flags != known.flags:
+            told = again if again.phished and not known.phished else known
+            self.urls[key] = replace(known, flags=flags, shown=told.shown, phished=told.phished)
+
+    def _add_nested(self, url: Url) -> None:
+        if "query" in url.flags:  # its own nested ones have been found with it
+            return
+        if self._nested > _NESTED:
+            self.flags.add("nested_cap")
+            return
+        self._nested += len(url.raw)
+        for text in nested_links(url):
+            self._add(self._parsed(text, url.source, flags=("query",)))
+
+    def _add_mailto(self, text: str) -> None:
+        for recipient in unquote(text.partition("?")[0]).split(",", _RECIPIENTS)[:_RECIPIENTS]:
+            user, _, domain = recipient.strip().rpartition("@")
+            address = address_of(user, domain)
+            if address is not None:
+                self._add_email(address)
+
+    def _add_email(self, address: Address) -> None:
+        if len(self.emails) >= _EMAILS:
+            self.flags.add("email_cap")
+        else:
+            self.emails[address] = None
