@@ -49,7 +49,8 @@ PURE = [
 
 @pytest.mark.parametrize("module", PURE)
 def test_protocols_and_mail_load_no_gevent(module: str) -> None:
-    assert fresh(f"import sys, {module}; print({{'gevent', 'greenlet'}} & sys.modules.keys())") == "set()"
+    # Not greenlet: measuring the coverage of a child process loads that by itself.
+    assert fresh(f"import sys, {module}; print('gevent' in sys.modules)") == "False"
 
 
 def test_importing_filterd_changes_nothing_in_the_process() -> None:

@@ -92,7 +92,8 @@ class Composites:
     ) -> None:
         """Insert the composites that hold, then take from their members. `is_last` is the time after the postfilters.
 
-        Those that `settings` leave out are left out. One whose expression raises does not hold, and `on_error` is told; without it the exception goes on.
+        Those that `settings` leave out are left out. One whose expression raises does not hold, and `on_error` is told; without
+        it the exception goes on.
         """
         results = task.results
         held: list[Composite] = []
