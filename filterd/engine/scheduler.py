@@ -46,7 +46,7 @@ class Engine:
     ) -> None:
         """`files` are the rule files, by which a rule's own lines are told; `on_failure` hears of each failure.
 
-        `settings` and `composites` are those of the configuration, `compiler` knows the words for `task.get`. Raises OrderError.
+        `settings` and `composites` are those of the configuration, `compiler` knows the words of `task.get`. Raises OrderError.
         """
         rules = tuple(rules)
         self.rules = tuple(one for one in rules if one.type != "virtual")

@@ -87,7 +87,7 @@ def delivered(raw: bytes, verdict: Verdict) -> bytes:
 
     The mark is `X-Spam: Yes`, or what the reply's `spam_header` says; one that came with the message is replaced.
     """
-    reply = dict(verdict.milter)
+    reply: dict[str, Any] = dict(verdict.milter)
     if verdict.action == "add header":
         mark = reply.get("spam_header", "Yes")
         marks = mark if isinstance(mark, Mapping) else {"X-Spam": mark}

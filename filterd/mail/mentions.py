@@ -130,7 +130,7 @@ def address_of(user: str, domain: str) -> Address | None:
     """The address `user`@`domain`, or None where the domain is not one of the net or the user is none."""
     domain = domain.lower()
     _, dot, last = domain.rpartition(".")
-    if not dot or not user or ".." in domain or not has_known_suffix(last):
+    if not dot or not _USER_BACK.fullmatch(user) or not _HOST_ON.fullmatch(domain) or not has_known_suffix(last):
         return None
     return Address(f"{user}@{domain}", user=user, domain=domain, flags=("valid",))
 
@@ -164,7 +164,7 @@ def is_bare_host(name: str, *, has_more: bool) -> bool:
     head, _, last = name.rstrip("-_").rpartition(".")
     label = last.lower()
     # "the end.In the beginning": a capital after a dot begins a sentence.
-    if not head or (last != label and not name.isupper()) or not has_known_suffix(label):
+    if not head or (last[:1].isupper() and not last.isupper()) or not has_known_suffix(label):
         return False
     if has_more or head[:4].lower() == "www.":
         return True

@@ -8,10 +8,13 @@ Promises:
   Each bound sets a flag.
 """
 
+import hashlib
 import re
 import weakref
 from typing import Final
 
+from filterd.mail.archive import Archive
+from filterd.mail.archives import list_archive
 from filterd.mail.headers import HeaderEnd, Headers, find_header_end
 from filterd.mail.lazy import lazy
 from filterd.mail.magic import HEAD, detect_type
@@ -147,6 +150,21 @@ class Part:
     @lazy
     def _decoded_once(self) -> tuple[bytes, str]:
         return decode_transfer(self.raw, self.encoding)
+
+    @property
+    def size(self) -> int:
+        """Bytes of `content`."""
+        return self.raw_size if self.encoding in PLAIN_ENCODINGS and not self.is_multipart else len(self.content)
+
+    @lazy
+    def digest(self) -> str:
+        """SHA-256 of `content`, in hexadecimal: the same file has it in every message, however encoded."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @lazy
+    def archive(self) -> Archive | None:
+        """What is packed in it, should it be a zip, gzip, tar, rar or 7z archive; documents of office programs are zip."""
+        return None if self.is_multipart or self.children else list_archive(self.content, self.filename)
 
     def beginning(self, size: int) -> bytes:
         """The decoded bytes of the first `size` encoded ones; the rest of a long part is not decoded for it."""

@@ -53,8 +53,9 @@ class Scoring:
     """Scores, caps and thresholds of one configuration.
 
     `thresholds` maps an action to the score that earns it; `custom` the actions that clients do not know to what an MTA is to
-    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored. `subject` is the template for rewritten subjects, `grow_factor` (1 or more) what
-    positive scores grow by in the end, `unknown_score` the score of a symbol nobody configured.
+    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored. `subject` is the template for
+    rewritten subjects, `grow_factor` (1 or more) what positive scores grow by in the end, `unknown_score` the score of a symbol
+    nobody configured.
     """
 
     symbols: Mapping[str, SymbolScore] = field(default_factory=dict)

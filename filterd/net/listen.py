@@ -143,6 +143,7 @@ class Listener:
         self.crew = crew
         self.name = name
         self.max_connections = max_connections
+        self._family = sock.family
         bound = sock.getsockname()
         self.address: Address = bound if isinstance(bound, str) else (str(bound[0]), int(bound[1]))
         """Where it listens; with port 0 asked for, the port that was given."""
@@ -184,7 +185,8 @@ class Listener:
             elif error.errno != ECONNABORTED:
                 log.error("%s: cannot accept: %s", self.name, error.strerror)
             return
-        sock = Socket(fileno=descriptor)
+        # Told, not found out: without these Python asks the kernel three times.
+        sock = Socket(self._family, SOCK_STREAM, 0, fileno=descriptor)
         sock.setblocking(False)
         if isinstance(peer, tuple):
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

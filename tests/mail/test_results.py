@@ -31,6 +31,23 @@ def test_a_hit_carries_what_is_configured_for_its_symbol() -> None:
     assert (hit.description, hit.groups) == ("the first", ("g",))
 
 
+@pytest.mark.parametrize(
+    ("symbol", "weight", "shown", "hidden", "score"),
+    [(True, True, None, 0.0, 1.0), (True, False, None, 2.0, 3.0), (False, True, 0.0, None, 1.0), (False, False, 2.0, None, 3.0)],
+)
+def test_a_symbol_can_go_out_of_sight_its_score_out_of_the_total_or_both(
+    symbol: bool, weight: bool, shown: float | None, hidden: float | None, score: float
+) -> None:
+    found = results()
+    found.insert("ONE")
+    found.insert("TWO")
+    found.drop("TWO", symbol=symbol, weight=weight)
+    standing = [hits["TWO"].score if "TWO" in hits else None for hits in (found.symbols, found.hidden)]
+    assert (standing, found.score) == ([shown, hidden], score)
+    with pytest.raises(KeyError):
+        found.drop("NONE", symbol=True, weight=True)
+
+
 def test_hits_of_one_symbol_add_up_and_their_options_are_unique() -> None:
     found = results()
     for weight, option in ((1.0, "a"), (1.0, "b"), (0.5, "a")):
@@ -216,6 +233,7 @@ def test_a_sealed_result_does_not_change() -> None:
         lambda: found.insert("ONE"),
         lambda: found.adjust("TWO", 1.0),
         lambda: found.remove("TWO"),
+        lambda: found.drop("TWO", symbol=True, weight=False),
         lambda: found.decide(PreResult("reject")),
     )
     for change in changes:

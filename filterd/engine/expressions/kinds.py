@@ -98,4 +98,4 @@ def kind_of(annotation: Any) -> Kind:
     if origin in (list, tuple):
         items = get_args(annotation)
         return Kind(kind_of(items[0]).item if items else object, is_list=True)
-    return Kind(origin) if isinstance(origin, type) and origin is not type(None) else UNKNOWN
+    return Kind(origin) if isinstance(origin, type) and origin not in (Any, type(None)) else UNKNOWN
