@@ -249,7 +249,8 @@ class Scan(Task):
 
     def _composite_failed(self, composite: Composite, error: Exception) -> None:
         rule = Rule(composite.name, None, file=f"composites.{composite.name}")
-        self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+        if all(failure.rule != rule.name for failure in self.failures):  # it is judged twice
+            self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
 
     def get(self, expression: str, default: Any = None) -> Any:
         return self.house.compiler.get(expression, self, default)

@@ -49,20 +49,25 @@ def _inner(data: bytes) -> Archive | None:
 def _list_gzip(data: bytes, filename: str, room: int) -> Archive:
     """A single file, or what is in it if that is a tar archive (RFC 1952)."""
     listing = Listing("gzip", len(data))
-    unpacked, is_cut = b"", room <= 0
-    if room > 0:
+    unpacked, size = b"", int.from_bytes(data[-4:], "little")
+    if room <= 0:
+        listing.flags.add("unpack_cap")
+    else:
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
             unpacked = unpacker.decompress(data, room)
         except zlib.error:
             listing.flags.add("bad_archive")
-        is_cut = not unpacker.eof
         if is_tar(unpacked):
-            return list_tar(unpacked, size=len(data), is_cut=is_cut)
-    if is_cut and "bad_archive" not in listing.flags:
-        listing.flags.add("unpack_cap")
-    size = int.from_bytes(data[-4:], "little") if is_cut else len(unpacked)
-    listing.add(_gzip_name(data) or _without_suffix(filename), size, archive=_inner(unpacked))
+            return list_tar(unpacked, size=len(data), is_cut=not unpacker.eof)
+        if unpacker.unconsumed_tail:
+            listing.flags.add("unpack_cap")
+        elif unpacker.eof:
+            size = len(unpacked)
+        else:
+            listing.flags.add("bad_archive")
+    told = None if "bad_archive" in listing.flags else size
+    listing.add(_gzip_name(data) or _without_suffix(filename), told, archive=_inner(unpacked))
     return listing.done()
 
 

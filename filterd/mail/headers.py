@@ -27,6 +27,7 @@ _SEARCHES = 6  # different names looked for before an index is cheaper
 # A block below this cannot have more than _COUNT fields: a search in it and the index never disagree.
 _SEARCHABLE = 3 * _COUNT
 _FIRST_WINDOW = 4096
+_FARTHEST = 4 * 1024 * 1024  # bytes in which the end of the fields is looked for
 
 _TOKEN = bytes(range(33, 58)) + bytes(range(59, 127))  # RFC 5322 3.6.8
 _FOLD = re.compile(rb"\r?\n[ \t]+")
@@ -42,7 +43,10 @@ class HeaderEnd(NamedTuple):
 
 
 def find_header_end(data: bytes, start: int, end: int) -> HeaderEnd:
-    """Look for the empty line after the fields in `data[start:end]`. Lines may end in CRLF or LF."""
+    """Look for the empty line after the fields in `data[start:end]`. Lines may end in CRLF or LF.
+
+    Where there is none in the first 4 MiB what follows them is taken for the body.
+    """
     if start == end:
         return HeaderEnd(end, end, is_found=True)
     if data.startswith((b"\n", b"\r\n"), start, end):
@@ -53,6 +57,7 @@ def find_header_end(data: bytes, start: int, end: int) -> HeaderEnd:
     likely, other = (b"\n\r\n", b"\n\n") if is_crlf else (b"\n\n", b"\n\r\n")
     # In growing windows, or a message would be searched to its end for what it does not have.
     size = _FIRST_WINDOW
+    end = min(end, start + _FARTHEST)
     while True:
         stop = min(start + size, end)
         found = data.find(likely, start, stop)

@@ -23,7 +23,7 @@ __all__ = ["HtmlText", "Link", "visible_text"]
 
 # What the tree builder gets: it is quadratic in the depth of the tree and in the attributes of one tag. Ordinary newsletters
 # have some 1000 tags, and none where 64 separators follow each other within a KiB of one tag (inline images are one value).
-_TAGS: Final = 6000
+_TAGS: Final = 5000
 _WINDOW: Final = 1024
 _SEPARATORS: Final = 64
 # A quoted value with ">" in it. Without any, every tag ends at the next ">", and what is between two can be measured.
@@ -111,7 +111,7 @@ _ATTRIBUTE = re.compile(
 _REFRESH = re.compile(
     r"\s*+[\d.]++\s*+[;,]?+\s*+(?:url\s*+=\s*+)?+[\"']?+(.*+)", re.IGNORECASE | re.DOTALL
 )  # WHATWG HTML 4.2.5.3
-_LINKS: Final = 5000
+_LINKS: Final = 2000
 _SHOWN: Final = 1024  # characters of a link's text
 # Links within links, which HTML forbids and SVG does not, repeat their text: this much of it is read.
 _SHOWN_ALL: Final = 512 * 1024
@@ -235,7 +235,8 @@ def _may_be_within(inner: LexborNode | None, outer: LexborNode) -> bool:
         if inner is None:
             return False
         inner = inner.parent
-        if inner == outer:
+        # Not `==`: that compares the source of both, all that is in them included.
+        if inner is not None and inner.mem_id == outer.mem_id:
             return True
     return True
 

@@ -3,7 +3,7 @@
 Promises:
 
 * Each link and address is given once, in the order of the message.
-* Bounded: 2000 links, 2000 addresses, 100 names in other alphabets put into the form for DNS, and 64 KiB searched for links
+* Bounded: 400 texts, 1000 links, 1000 addresses, 50 names in other alphabets put into the form for DNS, and 64 KiB searched for links
   within links. Every bound sets a flag.
 """
 
@@ -22,9 +22,11 @@ from filterd.mail.urls import Url, absolute, nested_links, parse_url
 
 __all__ = ["Links", "collect_links"]
 
-_URLS: Final = 2000
-_EMAILS: Final = 2000
-_ENCODED: Final = 100
+_URLS: Final = 1000
+_EMAILS: Final = 1000
+_ENCODED: Final = 50
+_TEXTS: Final = 400
+_MENTIONS: Final = 2000  # the same one counts again
 _NESTED: Final = 64 * 1024
 _SUBJECT: Final = 4096
 _UNSUBSCRIBE: Final = 8192
@@ -53,7 +55,10 @@ def collect_links(fields: Headers, texts: Iterable[tuple[TextPart, str]]) -> Lin
     subject = fields.get("subject")
     if subject:
         found.add_text(subject[:_SUBJECT], "subject")
-    for part, source in texts:
+    for number, (part, source) in enumerate(texts):
+        if number == _TEXTS:
+            found.flags.add("mention_cap")
+            break
         if part.is_html:
             found.add_html(part.links, source)
         found.add_text(part.content, source)
@@ -72,21 +77,31 @@ class _Collection:
         self.flags: set[str] = set()
         self._encoded = 0
         self._nested = 0
+        self._mentions = 0
         self._displayed: set[str] = set()
 
     def add_text(self, text: str, source: str, *, with_emails: bool = True) -> None:
+        if self._mentions > _MENTIONS:
+            self.flags.add("mention_cap")
+            return
         mentions, is_cut = find_mentions(text)
+        self._mentions += len(mentions)
         if is_cut:
             self.flags.add("mention_cap")
         for mention in mentions:
             if mention.address is None:
-                self._add(self._mentioned(mention.text, source, is_defanged=mention.is_defanged))
+                if "url_cap" not in self.flags:
+                    self._add(self._mentioned(mention.text, source, is_defanged=mention.is_defanged))
             elif with_emails:
                 self._add_email(mention.address)
 
     def add_html(self, links: Iterable[Link], source: str) -> None:
         base = ""
+        seen: set[Link] = set()
         for link in links:
+            if link in seen or "url_cap" in self.flags:
+                continue
+            seen.add(link)
             if link.tag == "base":
                 base = base or link.target
                 continue

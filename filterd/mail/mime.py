@@ -4,7 +4,7 @@ Promises:
 
 * Nothing raises, and nothing is hidden: a multipart whose parts cannot be found is given one text part with all of its
   body, a message within the message is taken apart too, encoded or not.
-* Splitting is linear and bounded: 24 levels (8 of a large message), 1000 parts, 10,000 lines that nearly are delimiters.
+* Splitting is linear and bounded: 24 levels (2 of a message of 16 MiB and more), 1000 parts, 10,000 lines that nearly are delimiters.
   Each bound sets a flag.
 """
 
@@ -26,8 +26,8 @@ __all__ = ["Part", "split_parts"]
 _DEPTH: Final = 24
 _PARTS: Final = 1000
 # How often the whole message may be searched, once a level; small messages are free.
-_SCANS: Final = 8
-_FREE_SCANS: Final = 1024 * 1024
+_SCANS: Final = 2
+_FREE_SCANS: Final = 16 * 1024 * 1024
 _MISSES: Final = 10_000
 _TAIL: Final = 256  # bytes of blanks after a delimiter
 _ENCODED_HEAD: Final = 700  # enough for HEAD bytes in base64
@@ -188,7 +188,7 @@ class Part:
         """What is broken about it; the part is decoded to tell.
 
         `header_cap` `bad_header` of its fields, `no_header_end` (no empty line after them), `bad_content_type`,
-        `bad_base64` `bad_uuencode` `uuencode_cap` `unknown_encoding`; of a multipart `no_boundary`, `no_parts`,
+        `bad_base64` `base64_cap` `bad_uuencode` `uuencode_cap` `unknown_encoding`; of a multipart `no_boundary`, `no_parts`,
         `not_closed`, `boundary_cap`, `part_cap`, `depth_cap`; of a message within the message `encoded_message`.
         """
         self.type  # noqa: B018 - looking at it sets the flag
@@ -292,7 +292,7 @@ def split_parts(root: Part) -> list[Part]:
         part, depth = waiting.pop()
         parts.append(part)
         if part.is_multipart or part.type in _MESSAGES:
-            scanned += part.raw_size
+            scanned += part.raw_size if part.is_multipart else 0
             part._split(_PARTS - len(parts) - len(waiting), is_deep=depth >= _DEPTH or scanned > most)
             waiting.extend((child, depth + 1) for child in reversed(part.children))
     return parts

@@ -15,6 +15,7 @@ PLAIN_ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
 _PIECES = 1000  # of base64 after base64, each with its own padding
+_BROKEN_LIMIT = 16 * 1024 * 1024  # encoded bytes of base64 that is read a second time, to find out what can be made of it
 _UU_LIMIT = 1024 * 1024  # encoded bytes: the only encoding decoded line by line, in Python
 _UU_BEGIN = re.compile(rb"begin [0-7]{3,4} [^\n]*\n")
 
@@ -37,7 +38,7 @@ def decode_transfer(data: bytes, encoding: str) -> tuple[bytes, str]:
 
 
 def decode_base64(data: bytes) -> tuple[bytes, str]:
-    """`data` decoded, and "" or "bad_base64".
+    """`data` decoded, and "" or "bad_base64"; "base64_cap" where of bad base64 only the first 16 MiB were decoded.
 
     Foreign bytes are skipped (RFC 2045 6.8) and missing padding is supplied. Padding ends a piece, not the data: what follows
     it is decoded as well, or a sender could hide it from the filter.
@@ -52,8 +53,10 @@ def decode_base64(data: bytes) -> tuple[bytes, str]:
     try:
         return pybase64.b64decode(compact, validate=True), ""
     except Error:
-        pieces = re.split(rb"=+", compact.translate(None, _NOT_BASE64), maxsplit=_PIECES)[:_PIECES]
-        return b"".join(map(_decode_piece, pieces)), "bad_base64"
+        is_cut = len(compact) > _BROKEN_LIMIT
+        compact = compact[:_BROKEN_LIMIT].translate(None, _NOT_BASE64)
+        pieces = re.split(rb"=+", compact, maxsplit=_PIECES)[:_PIECES]
+        return b"".join(map(_decode_piece, pieces)), "base64_cap" if is_cut else "bad_base64"
 
 
 def _clean_size(data: bytes) -> int:

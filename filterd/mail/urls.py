@@ -29,6 +29,7 @@ _WITHIN: Final = dict.fromkeys(map(ord, "\t\n\r"))
 _REST = re.compile(r"([/\\]*+)([^/\\?#]*+)([^?#]*+)(?:\?([^#]*+))?(?:#(.*+))?", re.DOTALL)
 _SERVER = re.compile(r"((?:\[[^\]]*+\]|[^:])*+)(?::(.*+))?", re.DOTALL)
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
+_NESTED_END = re.compile(r"[\s\0]")
 _NESTED_START = re.compile(r"https?:[/\\]{1,2}", re.IGNORECASE)
 # The name of the parameter that the next link is the value of.
 _NEXT_PARAMETER = re.compile(r"[?&#][\w.\[\]-]{0,64}=?\Z")
@@ -138,7 +139,7 @@ def parse_url(
 
 def nested_links(url: Url) -> list[str]:
     """Links within the path, query or fragment of `url`, escaped or not: what a redirector leads to. Five at most."""
-    tail = f"{url.path}?{url.query}#{url.fragment}"
+    tail = "\0".join((url.path, url.query, url.fragment))
     if ":" not in tail and "%" not in tail:
         return []
     for _ in range(_UNESCAPED):
@@ -146,8 +147,10 @@ def nested_links(url: Url) -> list[str]:
             break
         tail = unquote(tail)
     starts = [found.start() for found in _NESTED_START.finditer(tail)][:_NESTED]
+    if not starts:
+        return []
     return [
-        _NEXT_PARAMETER.sub("", tail[start:end].split(None, 1)[0])
+        _NEXT_PARAMETER.sub("", _NESTED_END.split(tail[start:end], 1)[0])
         for start, end in zip(starts, [*starts[1:], len(tail)], strict=True)
     ]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from filterd.engine.composites import Composite, CompositeError, Composites
+from filterd.engine.composites import Composite, CompositeError, Composites, Policy
 from filterd.engine.expressions import Compiler, standard_vocabulary
 from filterd.engine.expressions.vocabulary import Extractor
 from filterd.engine.settings import Settings
@@ -28,6 +28,7 @@ class Found:
 def composites(*, late: tuple[str, ...] = (), **written: str | tuple[str, Any]) -> Composites:
     """`X="A & B"`, or `X=("A & B", "leave")`."""
     made = []
+    policy: Policy
     for name, told in written.items():
         text, policy = (told, "default") if isinstance(told, str) else told
         made.append(Composite(name, Compiler().compile(text, "composite"), policy, GROUPS.get(name, ())))
@@ -188,9 +189,9 @@ def test_one_that_raises_does_not_hold_and_is_a_failure() -> None:
     every = Composites([Composite("X", expression), Composite("Y", Compiler().compile("A", "composite"))])
     verdict = scan_with(hits("A"), composites=every)
     assert set(verdict.symbols) == {"Y"}
-    failures = verdict.failures
-    assert {(one.rule, one.text) for one in failures} == {("X", "KeyError: 'oh'")}
-    assert failures[0].where == f"{__file__}:{broken.__code__.co_firstlineno + 1}"
+    (failure,) = verdict.failures
+    assert (failure.rule, failure.text) == ("X", "KeyError: 'oh'")
+    assert failure.where == f"{__file__}:{broken.__code__.co_firstlineno + 1}"
     with pytest.raises(KeyError):
         every.judge(Found("A"), is_last=True)
 

@@ -142,14 +142,16 @@ def test_a_group_is_any_of_its_symbols(text: str, value: bool) -> None:
 
 
 def test_a_condition_tells_what_it_looks_at_and_when_it_can_be_asked() -> None:
-    compile = Compiler(maps=MAPS).compile
-    condition = compile("A and not (B or symbol('C')) and g+:bad", "condition")
-    assert (condition.symbols, condition.groups, condition.stage) == ({"A", "B", "C"}, {"bad"}, "results")
+    compiled = Compiler(maps=MAPS).compile
+    condition = compiled("A and not (B or symbol('C')) and g+:bad", "condition")
+    assert condition.symbols == {"A", "B", "C"}
+    assert condition.groups == {"bad"}
+    assert condition.stage == "results"
     assert not condition.asks_results
-    assert compile("score > 3", "condition").asks_results
-    assert compile("ip in friends", "condition").stage == "connect"
-    assert compile("from('smtp') == ''", "condition").stage == "mail"
-    assert compile("from == ''", "condition").stage == "message"
+    assert compiled("score > 3", "condition").asks_results
+    assert compiled("ip in friends", "condition").stage == "connect"
+    assert compiled("from('smtp') == ''", "condition").stage == "mail"
+    assert compiled("from == ''", "condition").stage == "message"
 
 
 def test_kinds_that_nobody_declared_compare_as_far_as_they_can() -> None:

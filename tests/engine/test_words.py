@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 import filterd
-from filterd.engine.expressions import Compiler, WouldWait
+from filterd.engine.expressions import Compiler, WouldWait, standard_vocabulary
 from filterd.engine.loader import LoadError, load_rules
 from filterd.engine.registry import RegistrationError
 from filterd.engine.words import WORDS, collect_words, extractor, transform
@@ -118,6 +118,25 @@ def test_a_function_in_c_can_be_one() -> None:
         "from filterd import transform\ntransform('size_of', takes=list, returns=int)(len)\ntransform('m', takes=int)(max)"
     )
     assert [word.name for word in getattr(module, WORDS)] == ["size_of", "m"]
+    compiler = Compiler(collect_words([module])[0])
+    assert compiler.compile("rcpts.size_of")(task_of()) == 2
+    assert compiler.compile("size.m(9000)")(task_of()) == 9000
+
+
+def test_annotations_that_only_a_type_checker_understands_are_no_trouble() -> None:
+    compiler = compiler_of(
+        """
+        from __future__ import annotations
+        from filterd import extractor
+
+        @extractor("pair")
+        def pair(task: Nowhere, both: Unknown) -> Nothing:
+            return list(both)
+        """
+    )
+    assert compiler.compile("pair({a, 2})")(task_of()) == ["a", 2]
+    with pytest.raises(ValueError, match="too many positional arguments"):
+        compiler.compile("pair(a, b)")
 
 
 WAITS = """
@@ -135,7 +154,7 @@ def slowly(value):
 """
 
 
-@pytest.mark.parametrize("text", ["slow", "ip.slowly"])
+@pytest.mark.parametrize("text", ["slow", "uid.slowly"])
 def test_one_that_would_wait_is_refused_within_a_rule_and_without(text: str) -> None:
     compiler = compiler_of(WAITS)
 
@@ -154,10 +173,12 @@ def test_one_that_would_wait_is_refused_within_a_rule_and_without(text: str) -> 
     assert set(verdict.symbols) == {"BEFORE_AND_AFTER"}
 
     expression, task = compiler.compile(text), task_of()
-    for run in (lambda: expression(task), lambda: gevent.spawn(expression, task).get()):
-        with pytest.raises(WouldWait, match="must not wait"):
-            run()
-        gevent.sleep(0)  # afterwards everybody waits as before
+    with pytest.raises(WouldWait, match="must not wait"):
+        expression(task)
+    other = gevent.spawn(expression, task)
+    other.join()
+    assert isinstance(other.exception, WouldWait)
+    gevent.sleep(0)  # afterwards everybody waits as before
 
 
 def test_within_each_other_they_still_do_not_wait() -> None:
@@ -190,3 +211,10 @@ def test_a_broken_expression_of_a_rule_is_its_failure() -> None:
 
     (failure,) = scan_with(asks).failures
     assert "there is no extractor 'ipp'; did you mean 'ip'? (column 1)" in failure.text
+
+
+def test_every_word_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "expressions.md").read_text()
+    vocabulary = standard_vocabulary()
+    words = [*vocabulary.extractors, *vocabulary.transforms]
+    assert [word for word in words if f"`{word}" not in text] == []

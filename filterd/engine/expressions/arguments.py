@@ -51,7 +51,7 @@ def fitted(function: Callable[..., Any], arguments: Arguments, *, given: int) ->
 def _signature(function: Callable[..., Any]) -> Signature | None:
     try:
         return signature(function, eval_str=True)
-    except (ValueError, NameError):
+    except (ValueError, NameError, TypeError, AttributeError, SyntaxError):
         pass  # a function in C that does not tell, or an annotation that only a type checker understands
     try:
         return signature(function)
@@ -84,7 +84,7 @@ def _converted(value: Any, annotation: Any, name: str, place: int | None) -> Any
         raise ArgumentError(f"{name}: {_shown(value)} is no {'whole ' if annotation is int else ''}number", place)
     if annotation is str and not isinstance(value, str):
         if isinstance(value, int | float):
-            return str(value)
+            return str(value).lower() if isinstance(value, bool) else str(value)
         raise ArgumentError(f"{name}: {_shown(value)} is no text", place)
     return value
 
