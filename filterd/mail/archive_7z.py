@@ -104,7 +104,7 @@ def _unpacked(data: bytes, streams: _Streams) -> bytes:
     start = _START.size + streams.at
     packed, size = data[start : start + streams.packed[0]], streams.unpacked[0]
     if coder.method == _COPY:
-        return packed[:_HEADER]
+        return packed[: min(size, _HEADER)]
     if coder.method == _LZMA1:
         first = coder.settings[0]
         window = int.from_bytes(coder.settings[1:5], "little")

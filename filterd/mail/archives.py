@@ -60,10 +60,10 @@ def _list_gzip(data: bytes, filename: str, room: int) -> Archive:
             listing.flags.add("bad_archive")
         if is_tar(unpacked):
             return list_tar(unpacked, size=len(data), is_cut=not unpacker.eof)
-        if unpacker.unconsumed_tail:
-            listing.flags.add("unpack_cap")
-        elif unpacker.eof:
+        if unpacker.eof:
             size = len(unpacked)
+        elif unpacker.unconsumed_tail and not listing.flags:
+            listing.flags.add("unpack_cap")
         else:
             listing.flags.add("bad_archive")
     told = None if "bad_archive" in listing.flags else size

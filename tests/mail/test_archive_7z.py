@@ -46,11 +46,13 @@ def whole(header: bytes, data: bytes = b"") -> bytes:
     return SEVEN_ZIP + b"\0\4" + pack("<LQQL", 0, len(data), len(header), 0) + data + header
 
 
-def packed(header: bytes, method: bytes, settings: bytes, data: bytes, *, size: int | None = None) -> bytes:
+def packed(
+    header: bytes, method: bytes, settings: bytes, data: bytes, *, size: int | None = None, before: bytes = b""
+) -> bytes:
     coder = bytes([len(method) | (0x20 if settings else 0)]) + method + (number(len(settings)) + settings if settings else b"")
-    streams = b"\x06\0\x01\x09" + number(len(data)) + b"\0"
+    streams = b"\x06" + number(len(before)) + b"\x01\x09" + number(len(data)) + b"\0"
     streams += b"\x07\x0b\x01\0\x01" + coder + b"\x0c" + number(len(header) if size is None else size) + b"\0\0"
-    return whole(b"\x17" + streams, data)
+    return whole(b"\x17" + streams, before + data)
 
 
 COPY = b"\x01\x01\0"
@@ -85,6 +87,10 @@ STREAMS = b"\x04\x06\0\x01\x09\x0a\0" + b"\x07\x0b\x01\0" + COPY + b"\x0c\x0a\0"
         (
             whole(b"\x01\x04\x06\0\x02\x0a\0\x40" + b"c" * 4 + b"\x09\x01\x02\0\0" + files(1, names("a"))),
             Archive("7z", (Entry("a"),)),
+        ),
+        (
+            whole(b"\x01\x04\x07\x0b\x01\0" + COPY + b"\x0c\x05\x0a\x01cccc\0\0" + files(1, names("a"))),
+            Archive("7z", (Entry("a", 5),)),
         ),
         # Two coders in a row: the second's output is the file.
         (
@@ -123,8 +129,15 @@ def test_headers_are_unpacked() -> None:
     assert list_7z(packed(HEADER, b"\x03\x01\x01", b"\x5d\0\0\1\0", data)) == LISTED
     data = lzma.compress(HEADER, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2}])
     assert list_7z(packed(HEADER, b"\x21", b"\x18", data)) == LISTED
-    twice = packed(HEADER, b"\0", b"", HEADER)[32 + len(HEADER) :]
-    assert list_7z(packed(twice, b"\0", b"", HEADER + twice)).flags == {"bad_archive"}
+
+
+def test_a_packed_header_may_be_packed_again_but_not_for_ever() -> None:
+    once = packed(HEADER, b"\0", b"", HEADER)[32 + len(HEADER) :]
+    assert list_7z(packed(once, b"\0", b"", once, before=HEADER)) == LISTED
+    # One that is in itself.
+    assert list_7z(
+        whole(b"")[:12] + pack("<QQL", 0, len(once), 0) + once.replace(number(len(HEADER)), number(len(once)))
+    ).flags == {"bad_archive"}
 
 
 def test_a_claim_of_a_large_window_or_header_costs_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.mail.archive import Archive, Entry
+from filterd.mail.archive import Entry
 from filterd.mail.archive_rar import RAR_4, RAR_5, list_rar
 
 # Checksums are all zero: nobody looks at them.

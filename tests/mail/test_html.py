@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.mail.html import visible_text
+from filterd.mail.html import Link, visible_text
 
 # Enough of a tag nobody shows to leave the tree builder out.
 TOO_MUCH = "<i></i>" * 3001
@@ -120,6 +120,56 @@ def test_what_would_take_too_long_is_read_without_a_tree(html: str, text: str) -
 )
 def test_long_is_not_hostile(html: str) -> None:
     assert "html_cap" not in visible_text(html).flags
+
+
+@pytest.mark.parametrize(
+    ("html", "links"),
+    [
+        ("no links", []),
+        ("<a>x</a><a href=''>y</a><a name=z>", []),
+        ("<a href='http://a.com/?b&amp;c'>see <b>here</b> </a>more", [Link("http://a.com/?b&c", "a", "see here")]),
+        ("<A HREF=//a.com>one<a href=//b.com>two", [Link("//a.com", "a", "one"), Link("//b.com", "a", "two")]),
+        ("<a\nhref='//a\n.com'>one\ntwo</a>", [Link("//a\t.com", "a", "one two")]),
+        ("<map><area href=//a.com></map>", [Link("//a.com", "area")]),
+        ("<img src=//a.com><iframe src='//b.com'></iframe>", [Link("//a.com", "img"), Link("//b.com", "iframe")]),
+        ("<form action=//a.com><button formaction=//b.com>", [Link("//a.com", "form"), Link("//b.com", "button")]),
+        ("<table background=//a.com>", [Link("//a.com", "table")]),
+        ("<object data=//a.com></object>", [Link("//a.com", "object")]),
+        ("<link href=//a.com><base href='//b.com'>", [Link("//a.com", "link"), Link("//b.com", "base")]),
+        ("<meta http-equiv=refresh content='0; URL=http://a.com/'>", [Link("http://a.com/", "meta")]),
+        ("<meta http-equiv=refresh content=\"1;url='http://a.com/'\">", [Link("http://a.com/", "meta")]),
+        ("<meta name=viewport content='width=device-width'><meta content>", []),
+        ("<a data-href=//a.com ping=//b.com>x</a>", []),
+        ("<a href=//a.com>" + "x" * 2000 + "</a>", [Link("//a.com", "a", "x" * 1024)]),
+        (
+            "<a href=//a.com>" + "x <b>y</b> " * 10 + "<a href=//b.com>",
+            [Link("//a.com", "a", "x y " * 9 + "x y"), Link("//b.com", "a")],
+        ),
+    ],
+)
+def test_links(html: str, links: list[Link], tail: str) -> None:
+    assert visible_text(tail + html).links == tuple(links)
+
+
+def test_hidden_links_are_found_and_said_to_be() -> None:
+    html = "<p hidden><a href=//a.com>no</a><a href=//b.com>no</a></p><a href=//a.com>yes</a>"
+    assert visible_text(html).links == (
+        Link("//a.com", "a", "yes"),
+        Link("//a.com", "a", is_hidden=True),
+        Link("//b.com", "a", is_hidden=True),
+    )
+    assert visible_text("<p hidden></p><p hidden>no").links == ()
+    assert visible_text("<a href=//a.com>yes<b hidden>no</b></a>").links == (Link("//a.com", "a", "yes"),)
+
+
+def test_links_are_counted(tail: str) -> None:
+    assert len(visible_text(tail + "<a href=//a.com>x</a>" * 2100).links) == 2000
+
+
+def test_the_text_of_links_within_links_is_read_to_a_bound() -> None:
+    # HTML forbids it, but not within drawings.
+    links = visible_text("<svg>" + "<a href=//a.com>" * 100 + "x" * 20_000).links
+    assert {len(link.text) for link in links} == {0, 1024}
 
 
 PIECES = [

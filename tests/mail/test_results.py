@@ -33,7 +33,12 @@ def test_a_hit_carries_what_is_configured_for_its_symbol() -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "weight", "shown", "hidden", "score"),
-    [(True, True, None, 0.0, 1.0), (True, False, None, 2.0, 3.0), (False, True, 0.0, None, 1.0), (False, False, 2.0, None, 3.0)],
+    [
+        (True, True, None, 0.0, 1.0),
+        (True, False, None, 2.0, 3.0),
+        (False, True, 0.0, None, 1.0),
+        (False, False, 2.0, None, 3.0),
+    ],
 )
 def test_a_symbol_can_go_out_of_sight_its_score_out_of_the_total_or_both(
     symbol: bool, weight: bool, shown: float | None, hidden: float | None, score: float

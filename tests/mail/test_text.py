@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from filterd.mail.message import Message
-from filterd.mail.text import TextPart
+from filterd.mail.text import TextPart, attached_texts
 
-MIB = 1024 * 1024
+PART = 256 * 1024
 
 
 def text_of(headers: bytes, body: bytes) -> TextPart:
@@ -38,8 +38,11 @@ def test_content_is_what_a_reader_sees(headers: bytes, body: bytes, content: str
 def test_the_source_has_its_markup() -> None:
     part = text_of(b"Content-Type: text/html", b"<p>a\r\n")
     assert (part.source, part.content, part.is_html) == ("<p>a\n", "a", True)
+    assert part.links == ()
+    assert [link.target for link in text_of(b"Content-Type: text/html", b"<a href=x>").links] == ["x"]
     plain = text_of(b"A: x", b"a")
     assert (plain.source, plain.content, plain.is_html, plain.part.type) == ("a", "a", False, "text/plain")
+    assert plain.links == ()
 
 
 @pytest.mark.parametrize(
@@ -62,26 +65,26 @@ def test_words_are_counted(word: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
-        (b"A: x", b"a" * (MIB + 1)),
-        (b"A: x", b"a" * 3 * MIB),
-        (b"Content-Transfer-Encoding: base64", base64.encodebytes(b"a" * 3 * MIB)),
-        (b"Content-Transfer-Encoding: quoted-printable", b"=61" * 3 * MIB),
+        (b"A: x", b"a" * (PART + 1)),
+        (b"A: x", b"a" * 3 * PART),
+        (b"Content-Transfer-Encoding: base64", base64.encodebytes(b"a" * 3 * PART)),
+        (b"Content-Transfer-Encoding: quoted-printable", b"=61" * 3 * PART),
     ],
 )
-def test_of_one_part_a_mib_is_read(headers: bytes, body: bytes) -> None:
+def test_of_one_part_256_kib_are_read(headers: bytes, body: bytes) -> None:
     part = text_of(headers, body)
     assert part.flags == {"text_cap"}
     assert set(part.content) == {"a"}
-    assert 0.6 * MIB < len(part.content) <= MIB
+    assert 0.6 * PART < len(part.content) <= PART
 
 
-def test_a_mib_is_no_cap() -> None:
-    part = text_of(b"A: x", b"a" * MIB)
-    assert (len(part.content), part.flags) == (MIB, frozenset())
+def test_256_kib_are_no_cap() -> None:
+    part = text_of(b"A: x", b"a" * PART)
+    assert (len(part.content), part.flags) == (PART, frozenset())
 
 
 def test_a_character_cut_in_two_by_the_limit_is_dropped() -> None:
-    part = text_of(b"Content-Type: text/plain; charset=utf-8", b"a" + "ü".encode() * MIB)
+    part = text_of(b"Content-Type: text/plain; charset=utf-8", b"a" + "ü".encode() * PART)
     assert (part.content[-1], set(part.flags)) == ("ü", {"text_cap"})
 
 
@@ -90,10 +93,10 @@ def multipart(*bodies: bytes) -> Message:
     return Message(b"Content-Type: multipart/mixed; boundary=b\n\n" + parts + b"--b--\n")
 
 
-def test_of_all_parts_together_two_mib_are_read_in_order_of_the_message() -> None:
-    message = multipart(b"a" * MIB, b"b" * (MIB - 2), b"c" * 5, b"d")
+def test_of_all_parts_together_512_kib_are_read_in_order_of_the_message() -> None:
+    message = multipart(b"a" * PART, b"b" * (PART - 2), b"c" * 5, b"d")
     last, third, second, first = (part.content for part in reversed(message.text_parts))
-    assert (len(first), len(second), third, last) == (MIB, MIB - 2, "cc", "")
+    assert (len(first), len(second), third, last) == (PART, PART - 2, "cc", "")
     assert [bool(part.flags) for part in message.text_parts] == [False, False, True, True]
 
 
@@ -117,3 +120,17 @@ def test_text_parts_are_those_shown(headers: bytes, is_shown: bool) -> None:
     message = Message(b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + headers + b"\n\nx\n--b--\n")
     assert bool(message.text_parts) is is_shown
     assert bool(message.attachments) is not is_shown
+
+
+def test_texts_that_are_attached_have_room_of_their_own() -> None:
+    attached = b"--b\nContent-Type: text/html\nContent-Disposition: attachment\n\n"
+    message = Message(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nshown\n"
+        + (attached + b"a" * (PART // 2 - 1) + b"\n") * 2
+        + b"--b\nContent-Type: application/pdf\n\nx\n--b--\n"
+    )
+    assert [part.content for part in message.text_parts] == ["shown"]
+    assert [(len(part.content), set(part.flags)) for part in attached_texts(message.parts)] == [
+        (PART // 2 - 1, set()),
+        (1, {"text_cap"}),
+    ]
