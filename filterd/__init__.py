@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from filterd.engine.words import extractor, transform
     from filterd.mail.address import Address
     from filterd.mail.message import Message
+    from filterd.mail.urls import Url
     from filterd.mail.verdict import Hit, Verdict
     from filterd.outcome import ErrorFirst, Failure, OkFirst, RequestFailed
     from filterd.task import Task, sleep
@@ -32,6 +33,7 @@ _WHERE = {
     **dict.fromkeys(("Task", "sleep"), "filterd.task"),
     "Address": "filterd.mail.address",
     "Message": "filterd.mail.message",
+    "Url": "filterd.mail.urls",
     "maps": "filterd.api.maps",
     "route": "filterd.api.http_routes",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "Registry",
     "RequestFailed",
     "Task",
+    "Url",
     "Verdict",
     "__version__",
     "background",

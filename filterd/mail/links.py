@@ -3,8 +3,8 @@
 Promises:
 
 * Each link and address is given once, in the order of the message.
-* Bounded: 400 texts, 1000 links, 1000 addresses, 50 names in other alphabets put into the form for DNS, and 64 KiB searched for links
-  within links. Every bound sets a flag.
+* Bounded: 400 texts, 1000 links, 1000 addresses, 50 names in other alphabets put into the form for DNS, and 64 KiB searched
+  for links within links. Every bound sets a flag.
 """
 
 import re
@@ -79,6 +79,7 @@ class _Collection:
         self._nested = 0
         self._mentions = 0
         self._displayed: set[str] = set()
+        self._seen: set[str] = set()
 
     def add_text(self, text: str, source: str, *, with_emails: bool = True) -> None:
         if self._mentions > _MENTIONS:
@@ -89,7 +90,10 @@ class _Collection:
         if is_cut:
             self.flags.add("mention_cap")
         for mention in mentions:
+            if mention.text in self._seen:
+                continue
             if mention.address is None:
+                self._seen.add(mention.text)
                 if "url_cap" not in self.flags:
                     self._add(self._mentioned(mention.text, source, is_defanged=mention.is_defanged))
             elif with_emails:

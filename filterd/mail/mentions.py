@@ -69,7 +69,8 @@ def find_mentions(text: str) -> tuple[list[Mention], bool]:
     mentions: list[Mention] = []
     for find in (_links, _addresses, _hosts):
         found = 0
-        for seen, mention in enumerate(find(text)):
+        mentions.sort(key=_start)
+        for seen, mention in enumerate(find(text, mentions)):
             if seen >= _CANDIDATES or found >= _FOUND:
                 is_cut = True
                 break
@@ -98,7 +99,7 @@ def _start(mention: Mention) -> tuple[int, int]:
     return mention.start, -len(mention.text)
 
 
-def _links(text: str) -> Iterator[Mention | None]:
+def _links(text: str, _: list[Mention]) -> Iterator[Mention | None]:
     """Everything with a scheme; None for a place that looked like one."""
     at = text.find("://")
     while at >= 0:
@@ -113,7 +114,7 @@ def _links(text: str) -> Iterator[Mention | None]:
         at = text.find("://", end)
 
 
-def _addresses(text: str) -> Iterator[Mention | None]:
+def _addresses(text: str, _: list[Mention]) -> Iterator[Mention | None]:
     at = text.find("@")
     while at >= 0:
         user = _USER_BACK.match(text[max(0, at - _USER) : at][::-1])
@@ -136,12 +137,20 @@ def address_of(user: str, domain: str) -> Address | None:
     return Address(f"{user}@{domain}", user=user, domain=domain, flags=("valid",))
 
 
-def _hosts(text: str) -> Iterator[Mention | None]:
-    """Hosts without a scheme."""
+def _hosts(text: str, known: list[Mention]) -> Iterator[Mention | None]:
+    """Hosts without a scheme, and not within what is `known` already."""
     end = 0
+    taken = [(mention.start, mention.start + len(mention.text)) for mention in known]
+    taken.append((len(text), len(text)))
+    number = 0
     for dot in _DOT.finditer(text):
         at = dot.start()
         if at < end:
+            continue
+        while taken[number][1] <= at:
+            number += 1
+        if taken[number][0] <= at:
+            end = taken[number][1]
             continue
         left = _HOST_BACK.match(text[max(0, at - _HOST) : at][::-1])
         right = _HOST_ON.match(text, at + 1, at + 1 + _HOST)

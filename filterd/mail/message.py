@@ -159,12 +159,12 @@ class Message:
         """The parts a mail program offers for saving."""
         return [part for part in self.parts if part.is_attachment]
 
-    @property
+    @lazy
     def urls(self) -> list[Url]:
         """All links, each once: of the subject, the text, the HTML, texts that are attached, and List-Unsubscribe."""
         return self._links.urls
 
-    @property
+    @lazy
     def emails(self) -> list[Address]:
         """All addresses in the text and of `mailto:` links, each once. Those of header fields are not among them."""
         return self._links.emails

@@ -4,8 +4,8 @@ Promises:
 
 * Nothing raises, and nothing is hidden: a multipart whose parts cannot be found is given one text part with all of its
   body, a message within the message is taken apart too, encoded or not.
-* Splitting is linear and bounded: 24 levels (2 of a message of 16 MiB and more), 1000 parts, 10,000 lines that nearly are delimiters.
-  Each bound sets a flag.
+* Splitting is linear and bounded: 24 levels (2 of a message of 16 MiB and more), 1000 parts, 10,000 lines that nearly
+  are delimiters. Each bound sets a flag.
 """
 
 import hashlib

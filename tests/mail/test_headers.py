@@ -31,6 +31,12 @@ def headers(request: pytest.FixtureRequest) -> Headers:
     return made
 
 
+def test_the_end_is_looked_for_in_four_mib() -> None:
+    line, limit = b"A: x\n", 4 * 1024 * 1024
+    assert find_header_end(line * (limit // 5 - 1) + b"\nbody", 0, limit) == (limit // 5 * 5 - 5, limit // 5 * 5 - 4, True)
+    assert find_header_end(b"x" + line * limit, 1, 5 * limit) == (1 + limit, 1 + limit, False)
+
+
 def test_names_are_case_insensitive(headers: Headers) -> None:
     assert headers.get("SUBJECT") == headers.get("subject") == headers.get("Subject") == "Müde and folded"
 

@@ -44,6 +44,27 @@ def test_what_a_rule_reads() -> None:
     assert message.flags == frozenset()
 
 
+def test_links_and_addresses() -> None:
+    attached = b"--b\nContent-Type: text/html\nContent-Disposition: attachment\n\n<a href=http://c.com>x</a>\n"
+    html = b"--b\nContent-Type: text/html\n\n<a href=mailto:me@b.com>x</a><img src=http://b.com/y>\n"
+    message = Message(
+        b"Subject: see a.com\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nhttp://a.com/x\n"
+        + html
+        + attached
+        + b"--b--\n"
+    )
+    assert [(str(url), url.source) for url in message.urls] == [
+        ("http://a.com/", "subject"),
+        ("http://a.com/x", "text"),
+        ("http://b.com/y", "html"),
+        ("http://c.com/", "attachment"),
+    ]
+    assert message.emails == ["me@b.com"]
+    assert message.link_flags == set()
+    assert message.urls is message.urls
+    assert Message(b"\n" + b"".join(b"a%d.com " % number for number in range(1100))).link_flags == {"mention_cap"}
+
+
 def test_header_look_ups() -> None:
     message = Message(RAW)
     assert (message.header("subject"), message.header_raw("SUBJECT")) == ("Müde", "=?utf-8?Q?M=C3=BCde?=")
@@ -124,7 +145,7 @@ def test_hops_and_addresses_are_counted() -> None:
 FLAGS = set(
     "header_cap bad_header no_header_end bad_content_type bad_base64 bad_uuencode uuencode_cap unknown_encoding no_boundary "
     "no_parts not_closed boundary_cap part_cap depth_cap encoded_message mbox_line address_cap received_cap unknown_charset "
-    "bad_charset text_cap html_cap hidden_text".split()
+    "bad_charset text_cap html_cap hidden_text base64_cap".split()
 )
 
 

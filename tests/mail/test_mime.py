@@ -3,6 +3,8 @@
 import base64
 import email
 import gc
+import gzip
+import hashlib
 import weakref
 from email.message import EmailMessage
 
@@ -182,6 +184,25 @@ def test_the_beginning_is_decoded_without_the_rest(encoding: bytes, body: bytes,
     assert part.beginning(1000) == part.content
 
 
+def test_size_and_digest_are_those_of_the_content() -> None:
+    digest = hashlib.sha256(b"abc").hexdigest()
+    for encoding, body in ((b"base64", b"YWJj\n"), (b"7bit", b"abc"), (b"quoted-printable", b"=61bc")):
+        (part,) = Message(b"Content-Transfer-Encoding: " + encoding + b"\n\n" + body).parts
+        assert (part.size, part.digest) == (3, digest)
+    root = Message(MIXED + b"--b\n\none\n--b--").parts[0]
+    assert (root.size, root.raw_size, root.digest) == (0, 14, hashlib.sha256(b"").hexdigest())
+
+
+def test_archives_are_listed() -> None:
+    body = base64.encodebytes(gzip.compress(b"one"))
+    header = b"Content-Type: application/pdf; name=a.txt.gz\nContent-Transfer-Encoding: base64\n\n"
+    (part,) = Message(header + body).parts
+    assert part.archive is not None
+    assert (part.archive.kind, part.archive.names) == ("gzip", ["a.txt"])
+    assert part.archive is part.archive
+    assert [part.archive for part in Message(MIXED + b"--b\n\none\n--b\n" + RFC822 + b"\nA: x\n\ny\n--b--").parts] == [None] * 4
+
+
 def test_the_detected_type_is_that_of_the_bytes() -> None:
     body = base64.encodebytes(b"%PDF-1.7\n" + b"x" * 2000)
     (part,) = Message(b"Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n" + body).parts
@@ -239,8 +260,11 @@ def test_depth_is_limited_and_what_is_deeper_is_text() -> None:
 
 
 def test_the_levels_of_a_large_message_are_fewer() -> None:
-    message = Message(nested(20, b"\n" + b"x" * 1024 * 1024))
-    assert (len(message.parts), "depth_cap" in message.flags) == (11, True)
+    message = Message(nested(20, b"\n" + b"x" * 4 * 1024 * 1024))
+    assert (len(message.parts), "depth_cap" in message.flags) == (7, True)
+    # Messages within messages are not searched themselves.
+    forwarded = Message(RFC822 * 1 + b"\n" + (RFC822 + b"\n") * 20 + nested(3, b"\n" + b"x" * 4 * 1024 * 1024))
+    assert "depth_cap" not in forwarded.flags
 
 
 def test_parts_are_counted() -> None:

@@ -42,6 +42,12 @@ def test_base64(data: bytes, decoded: bytes, flag: str) -> None:
     assert decode_base64(data) == (decoded, flag)
 
 
+def test_broken_base64_is_read_up_to_a_limit() -> None:
+    decoded, flag = decode_base64(b"!YWJj" * 4 * 1024 * 1024)
+    assert (flag, decoded[:6], len(decoded)) == ("base64_cap", b"abcabc", 16 * 1024 * 1024 // 5 * 3)
+    assert decode_base64(b"YWJj" * 5 * 1024 * 1024) == (b"abc" * 5 * 1024 * 1024, "")
+
+
 @pytest.mark.parametrize(
     ("data", "decoded"),
     [(b"a=20b=3D=\r\nc", b"a b=c"), (b"=e4=E4", b"\xe4\xe4"), (b"=ZZ=", b"=ZZ")],
@@ -75,7 +81,9 @@ def test_uuencode_is_read_up_to_a_limit() -> None:
 @given(st.binary())
 def test_round_trips(data: bytes) -> None:
     assert decode_transfer(base64.encodebytes(data), "base64") == (data, "")
-    assert decode_transfer(quopri.encodestring(data), "quoted-printable")[0] == data
+    # The encoder makes all line ends alike, so there must be one kind of them.
+    lines_of_one_kind = data.replace(b"\r", b"")
+    assert decode_transfer(quopri.encodestring(lines_of_one_kind), "quoted-printable")[0] == lines_of_one_kind
     lines = b"".join(binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45))
     assert decode_transfer(b"begin 644 x\n" + lines + b"`\nend\n", "uuencode") == (data, "")
 

@@ -69,7 +69,7 @@ def test_the_parts_of_a_link() -> None:
     assert url is not None
     assert (url.scheme, url.user, url.host, url.domain, url.port) == ("https", "me", "www.example.co.uk", "example.co.uk", 444)
     assert (url.path, url.query, url.fragment) == ("/p/a", "q=1", "f")
-    assert (url.source, url.shown, url.phished, url.flags) == ("html", "here", None, {"image"})
+    assert (url.source, url.shown, url.phished, set(url.flags)) == ("html", "here", None, {"image"})
     assert url.raw == "https://me:pw@www.example.co.uk:444/p/a?q=1#f"
 
 
