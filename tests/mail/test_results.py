@@ -289,3 +289,9 @@ def test_without_a_factor_or_a_limit_nothing_grows(factor: float, thresholds: di
 def test_an_unknown_symbol_may_count_what_is_configured_for_it() -> None:
     found = Results(Scoring(unknown_score=0.5))
     assert found.insert("NOBODY", 2.0).score == 1.0
+
+
+def test_a_pre_result_of_a_disabled_action_is_ignored() -> None:
+    found = Results(Scoring(disabled=frozenset({"reject"})))
+    found.decide(PreResult("reject"))
+    assert (found.decided, found.judgement()) == (None, ("no action", 0.0, None))

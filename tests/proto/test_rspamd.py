@@ -304,3 +304,8 @@ def test_links_are_hosts_or_objects() -> None:
         {"url": "http://a.example.org/x", "tld": "example.org", "host": "a.example.org", "flags": []},
         {"url": "http://a.example.org/y", "tld": "example.org", "host": "a.example.org", "flags": ["phished"]},
     ]
+
+
+def test_what_an_mta_is_to_do_for_an_action_of_ones_own_stands_at_the_top() -> None:
+    assert orjson.loads(render_verdict(Verdict("review", 0.0, None, milter_action="quarantine")))["reject"] == "quarantine"
+    assert "reject" not in orjson.loads(render_verdict(Verdict("review", 0.0, None)))
