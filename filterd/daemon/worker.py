@@ -22,6 +22,7 @@ from filterd.daemon.assembly import Assembly, assemble
 from filterd.daemon.config import Config
 from filterd.daemon.logs import FailureLog, MessageLog, set_up_logging
 from filterd.daemon.units import Address
+from filterd.mail.hosts import load_suffixes
 from filterd.mail.request import Overloaded, ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.greenlets import close_forgotten_timeouts
@@ -59,6 +60,7 @@ class Worker:
         except BaseException:
             self._close()
             raise
+        load_suffixes()  # 50 ms that no message should wait for
         # What is loaded stays for good: the collector need not look at it again. Wider thresholds spare it half of its work.
         gc.collect()
         gc.freeze()

@@ -125,9 +125,8 @@ class Engine:
         scoring = task.results.scoring
         message = task.message
         # Looking for links costs more than all the rest: it is done for rules that want them, and clients that ask.
-        asked = "ext_urls" in task.flags
-        urls = message.urls if asked else vars(message).get("urls")
-        emails = message.emails if asked else vars(message).get("emails")
+        looked_at = "ext_urls" in task.flags or "_links" in vars(message)
+        urls, emails = (message.urls, message.emails) if looked_at else (None, None)
         return Verdict(
             action=action,
             score=score,

@@ -176,17 +176,19 @@ def _tree_links(tree: LexborHTMLParser) -> list[Link]:
     links: list[Link] = []
     room = _SHOWN_ALL
     for node in tree.css(_LINKED)[:_LINKS]:
-        attributes, tag = node.attributes, node.tag or ""
-        target = next((attributes[name] for name in _LINKING if name in attributes), None)
-        if tag == "meta":
+        attributes, tag, text = node.attributes, node.tag or "", ""
+        target = attributes.get("href")
+        if tag == "a":
+            if target and room > 0:
+                text = node.text()
+                room -= len(text)
+                text = " ".join(text[:_SHOWN].split())
+        elif tag == "meta":
             target = _refreshed(attributes.get("content") or "")
-        if not target:
-            continue
-        text = ""
-        if tag == "a" and room > 0:
-            text = node.text()
-            room -= len(text)
-        links.append(Link(target, tag, " ".join(text[:_SHOWN].split())))
+        elif target is None:
+            target = next((attributes[name] for name in _LINKING if name in attributes), None)
+        if target:
+            links.append(Link(target, tag, text))
     return links
 
 
@@ -290,5 +292,4 @@ def _unescaped(text: str) -> str:
 
 
 def _lines(text: str) -> str:
-    lines = (" ".join(line.split()) for line in text.split("\n"))
-    return "\n".join(line for line in lines if line)
+    return "\n".join([" ".join(words) for line in text.split("\n") if (words := line.split())])

@@ -8,7 +8,7 @@ Promises:
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -34,6 +34,7 @@ _MAILTO: Final = 4096
 _RECIPIENTS: Final = 50  # of one mailto link
 
 _IMAGES = frozenset({"img", "input", "source", "body", "table", "td", "th", "tr"})
+_IMAGE = ("image",)
 _SCHEME = re.compile(r"\s*+[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
 _BARE = re.compile(r"\s*+([^\s/\\?#:@]++)([/\\?#:]?)")
 _EAST_ASIAN = re.compile(r"[\u2e80-\U0003ffff]")
@@ -109,16 +110,19 @@ class _Collection:
             if link.tag == "base":
                 base = base or link.target
                 continue
-            target = link.target.lstrip()
-            if target[:7].lower() == "mailto:":
-                self._add_mailto(target[7:_MAILTO])
-                continue
-            url = self._linked(link, target, base, source)
+            target = link.target
+            if target.startswith("http"):  # nearly all do
+                url = self._targeted(target, link, source)
+            else:
+                url = self._linked(link, target.lstrip(), base, source)
             if url is not None and link.tag in ("a", "area") and "." in link.text:
                 url = self._against_shown(url)
             self._add(url)
 
     def _linked(self, link: Link, target: str, base: str, source: str) -> Url | None:
+        if target[:7].lower() == "mailto:":
+            self._add_mailto(target[7:_MAILTO])
+            return None
         if not _SCHEME.match(target) and not target.startswith(("//", "\\\\")):
             if "@" in target and "/" not in target:
                 self._add_mailto(target[:_MAILTO])
@@ -128,8 +132,11 @@ class _Collection:
                 if not base:
                     return None
                 target = absolute(base, target)
-        flags = [flag for flag, is_so in (("image", link.tag in _IMAGES), ("hidden", link.is_hidden)) if is_so]
-        return self._parsed(target, source, shown=link.text, flags=flags)
+        return self._targeted(target, link, source)
+
+    def _targeted(self, target: str, link: Link, source: str) -> Url | None:
+        flags = _IMAGE if link.tag in _IMAGES else ()
+        return self._parsed(target, source, shown=link.text, flags=(*flags, "hidden") if link.is_hidden else flags)
 
     def _against_shown(self, url: Url) -> Url:
         """`url` with what it pretends to be: the first link within its text, if that leads elsewhere."""
@@ -152,7 +159,7 @@ class _Collection:
                 url = self._parsed(text[: cut.start()], source, flags=flags)
         return url
 
-    def _parsed(self, text: str, source: str, *, shown: str = "", flags: Iterable[str] = ()) -> Url | None:
+    def _parsed(self, text: str, source: str, *, shown: str = "", flags: Collection[str] = ()) -> Url | None:
         may_encode = True
         if not text.isascii():
             self._encoded += 1
@@ -176,7 +183,8 @@ class _Collection:
         if key in self._displayed and not url.shown:
             url = replace(url, flags=url.flags | {"displayed"})
         self.urls[key] = url
-        if url.path or url.query or url.fragment:
+        # Another one needs a colon behind the first, or an escaped one.
+        if ("%" in url.raw or url.raw.find(":", 8) >= 0) and "query" not in url.flags:
             self._add_nested(url)
 
     def _merge(self, key: str, known: Url, again: Url) -> None:
@@ -186,8 +194,7 @@ class _Collection:
             self.urls[key] = replace(known, flags=flags, shown=told.shown, phished=told.phished)
 
     def _add_nested(self, url: Url) -> None:
-        if "query" in url.flags:  # its own nested ones have been found with it
-            return
+        """Those within one found here need not be looked for: they are among them."""
         if self._nested > _NESTED:
             self.flags.add("nested_cap")
             return

@@ -510,3 +510,21 @@ def test_an_action_nobody_knows_is_the_rules_error() -> None:
 
     (failure,) = scan_with(decides).failures
     assert failure.text.startswith("ValueError: there is no action 'bounce'; there are reject, soft reject")
+
+
+LINKED = MAIL + b"see https://www.example.com/x or write to carl@example.com\r\n"
+
+
+def test_links_are_in_the_verdict_once_a_rule_has_looked_at_them() -> None:
+    def looks(task: Task) -> None:
+        assert task.message.emails == ["carl@example.com"]
+
+    found = scan_with(looks, raw=LINKED)
+    assert found.failures == ()
+    assert ([url.host for url in found.urls or ()], found.emails) == (["www.example.com"], ["carl@example.com"])
+    assert scan_with(hit, raw=LINKED).urls is None
+
+
+def test_links_are_in_the_verdict_for_a_client_that_asks() -> None:
+    found = scan_with(hit, raw=LINKED, envelope=Envelope({"url-format": ["extended"]}))
+    assert [url.host for url in found.urls or ()] == ["www.example.com"]

@@ -57,7 +57,7 @@ def test_one_spelling(text: str, link: str, flags: set[str]) -> None:
             "cid:a@b.c",
         ),
         *("http://a..com/", "http://a b.com/", "http://a.com:99999/", "http://a.com:x/", "http://a.com:1:2/", "http://[::1/"),
-        *("http://a@/", "data:text/html,http://a.com"),
+        *("http://a@/", "http://1.2.3.4.5/", "data:text/html,http://a.com"),
     ],
 )
 def test_what_leads_nowhere(text: str) -> None:
@@ -77,6 +77,11 @@ def test_a_long_link_is_cut() -> None:
     url = parse_url("http://example.com/" + "x" * 2 * URL_LENGTH)
     assert url is not None
     assert (len(url.raw), set(url.flags)) == (URL_LENGTH, {"truncated"})
+
+
+def test_a_url_is_a_value() -> None:
+    one, same, other = parse_url("http://a.com"), parse_url("http://a.com"), parse_url("http://a.com/")
+    assert (one == same, one == other, len({one, same, other})) == (True, False, 2)
 
 
 def test_names_of_other_alphabets_can_stay_as_they_are() -> None:
@@ -129,6 +134,18 @@ def test_plain_links_are_read_as_the_standard_library_does(host: str, port: int,
     assert url is not None
     assert (url.host, url.port, url.path, url.query) == (split.hostname, split.port, split.path, split.query)
     assert parse_url(str(url)) is not None
+
+
+@given(
+    st.lists(
+        st.sampled_from(["http://", "https://", "a.com", "A.b", "..", "/", "?", "#", ":", "\\", "@", "ü", "\0", "%2e", "\n"]),
+        max_size=6,
+    )
+)
+def test_the_short_way_reads_as_the_long_one(pieces: list[str]) -> None:
+    text = "".join(pieces).lstrip()
+    # A blank in front is dropped, and only the long way does that.
+    assert parse_url(text, flags=("image",)) == parse_url(" " + text, flags=("image",))
 
 
 @given(st.text("htp:/\\?#@[]%41.a\n\ud800ü ", max_size=30))
