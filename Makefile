@@ -46,7 +46,8 @@ imports: $(READY)
 cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-context=test --cov-report= --cov-fail-under=0 tests/mail tests/proto
 	$(BIN)/python -m tests.support.own_coverage
-	$(BIN)/python -m pytest --cov --cov-append --cov-report=term --ignore=tests/mail --ignore=tests/proto
+	$(BIN)/python -m tests.support.covered
+	$(BIN)/coverage report
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
