@@ -38,6 +38,7 @@ From: Ann <ann@example.org>
 To: bob@example.net
 Cc: eve@example.net
 Subject: =?utf-8?q?hello?=
+List-Unsubscribe: <https://www.example.com/x>, <mailto:carl@example.com>
 Date: Thu, 1 Jan 2026 10:00:00 +0000
 Message-ID: <1@example.org>
 MIME-Version: 1.0
@@ -46,7 +47,7 @@ Content-Type: multipart/mixed; boundary=b
 --b
 Content-Type: text/plain
 
-Hello Bob
+Hello carl@example.com
 --b
 Content-Type: application/pdf; name=a.pdf
 Content-Transfer-Encoding: base64
