@@ -59,7 +59,7 @@ wheel: $(READY)
 # hence the registry of whoever made it. A hash says which file is meant; where it comes from is the installer's business,
 # and pip alone can read it. The first lock decides the versions, the second is its part needed to run.
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--no-annotate --no-emit-index-url --no-emit-find-links --no-config --custom-compile-command "make lock"
+	--no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --no-config --custom-compile-command "make lock"
 lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv (pip install uv), or say where it is: make lock UV=…" >&2; exit 1; }
 	$(LOCK) --extra dev -o requirements/dev.lock pyproject.toml
