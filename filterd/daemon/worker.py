@@ -20,6 +20,7 @@ from gevent.event import Event
 
 from filterd.daemon.assembly import Assembly, assemble
 from filterd.daemon.config import Config
+from filterd.daemon.doors import server_for
 from filterd.daemon.logs import FailureLog, MessageLog, set_up_logging
 from filterd.daemon.units import Address
 from filterd.mail.hosts import load_suffixes
@@ -28,7 +29,6 @@ from filterd.mail.verdict import Verdict
 from filterd.net.greenlets import close_forgotten_timeouts
 from filterd.net.listen import BindError, Listener, open_socket
 from filterd.net.stream import peer_name
-from filterd.servers.http import HttpServer
 
 __all__ = ["Worker"]
 
@@ -76,12 +76,7 @@ class Worker:
         assert assembly is not None
         refused: list[str] = []
         for name, door in self.config.listen.items():
-            server = HttpServer(
-                self.scan,
-                max_message=self.config.limits.message,
-                timeout=door.timeout,
-                keepalive_timeout=door.keepalive_timeout,
-            )
+            serve = server_for(door, self.config, self.scan)
             for bind in door.bind:
                 try:
                     sock = _socket(bind)
@@ -90,7 +85,7 @@ class Worker:
                     continue
                 listener = Listener(
                     sock,
-                    server.serve,
+                    serve,
                     crew=assembly.environment.crew,
                     name=f"listen.{name}",
                     max_connections=door.max_connections,

@@ -1,0 +1,33 @@
+"""Which server stands behind which front door: the `protocol` of a `[listen.NAME]` section, made into something that serves."""
+
+from collections.abc import Callable
+
+from filterd.daemon.config import Config
+from filterd.daemon.schema import Listener
+from filterd.mail.request import ScanRequest
+from filterd.mail.verdict import Verdict
+from filterd.net.listen import Connection
+from filterd.servers.http import HttpServer
+
+__all__ = ["Scan", "Serve", "server_for"]
+
+Scan = Callable[[ScanRequest], Verdict]
+Serve = Callable[[Connection], None]
+
+
+def server_for(door: Listener, config: Config, scan: Scan) -> Serve:
+    """What serves one connection of this door; `scan` is the joint to the engine."""
+    return _SERVERS[door.protocol](door, config, scan)
+
+
+def _http(door: Listener, config: Config, scan: Scan) -> Serve:
+    server = HttpServer(
+        scan,
+        max_message=config.limits.message,
+        timeout=door.timeout,
+        keepalive_timeout=door.keepalive_timeout,
+    )
+    return server.serve
+
+
+_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http}
