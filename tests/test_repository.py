@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ def sources(*folders: str) -> list[Path]:
 def locked(lock: str) -> dict[str, str]:
     lines = ROOT.joinpath("requirements", lock).read_text().splitlines()
     pinned = [line.split(";")[0].rstrip(" \\") for line in lines if re.match(r"\w", line)]
-    return dict(pin.split("==") for pin in pinned)
+    return dict(re.sub(r"\[.*?\]", "", pin).split("==") for pin in pinned)
 
 
 def project() -> dict[str, list[str]]:
@@ -86,6 +86,26 @@ def test_the_lock_fits_pyproject(lock: str) -> None:
     wanted = [Requirement(line) for line in project()[lock]]
     unfit = [str(need) for need in wanted if not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))]
     assert unfit == []
+
+
+def test_what_is_needed_with_extras_is_pinned_with_them() -> None:
+    """Pip takes `coverage[toml]` for another thing than a pinned `coverage`, and stops when the index has a newer version."""
+    pins = re.findall(r"^([\w.-]+(?:\[[\w,-]+\])?)==", ROOT.joinpath("requirements", "dev.lock").read_text(), re.MULTILINE)
+    needs = [Requirement(line) for name in locked("dev.lock") if _is_here(name) for line in requires(name) or ()]
+    extras = {f"{canonicalize_name(one.name)}[{','.join(sorted(one.extras))}]" for one in needs if one.extras and _applies(one)}
+    assert extras <= set(pins)
+    assert "coverage[toml]" in extras
+
+
+def _is_here(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:  # pinned for another platform
+        return False
+
+
+def _applies(need: Requirement) -> bool:
+    return need.marker is None or need.marker.evaluate({"extra": ""})
 
 
 def test_running_and_developing_use_the_same_versions() -> None:
