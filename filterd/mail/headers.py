@@ -13,6 +13,7 @@ Promises:
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from filterd.mail.charset import text_of
@@ -32,6 +33,7 @@ _FARTHEST = 4 * 1024 * 1024  # bytes in which the end of the fields is looked fo
 _TOKEN = bytes(range(33, 58)) + bytes(range(59, 127))  # RFC 5322 3.6.8
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _FIELD_END = re.compile(rb"\n(?![ \t])")
+_BLANK = (b" ", b"\t")
 
 
 class HeaderEnd(NamedTuple):
@@ -124,11 +126,10 @@ class Headers:
 
     def raw(self, name: str) -> bytes | None:
         """The bytes of the first field of this name, or None."""
-        key = _key(name)
-        if "_index" not in self.__dict__ and self._searches < _SEARCHES:
+        if self._searches < _SEARCHES:
             self._searches += 1
-            return self._search(key)
-        orders = self._index.get(key)
+            return self._search(_sought(name))
+        orders = self._index.get(_key(name))
         return self._fields[orders[0]][1].removesuffix(b"\r") if orders else None
 
     def all(self, name: str) -> list[Header]:
@@ -164,18 +165,18 @@ class Headers:
 
     def _search(self, key: bytes) -> bytes | None:
         lowered = self._lowered
-        at = lowered.find(b"\n" + key)
+        at = lowered.find(key)
         while at >= 0:
-            colon = at + 1 + len(key)
-            while lowered[colon : colon + 1] in (b" ", b"\t"):  # obsolete, yet read by everyone: RFC 5322 4.5
+            colon = at + len(key)
+            while lowered.startswith(_BLANK, colon):  # obsolete, yet read by everyone: RFC 5322 4.5
                 colon += 1
             if lowered.startswith(b":", colon):
                 # Offsets into `lowered` are one ahead of those into the block.
                 end = lowered.find(b"\n", colon)
-                while end >= 0 and lowered[end + 1 : end + 2] in (b" ", b"\t"):
+                while lowered.startswith(_BLANK, end + 1) and end >= 0:
                     end = lowered.find(b"\n", end + 1)
                 return self.block[colon : end - 1 if end >= 0 else None].removesuffix(b"\r")
-            at = lowered.find(b"\n" + key, colon)
+            at = lowered.find(key, colon)
         return None
 
     @lazy
@@ -206,6 +207,7 @@ class Headers:
 
     @lazy
     def _index(self) -> dict[bytes, list[int]]:
+        self._searches = _SEARCHES
         index: dict[bytes, list[int]] = {}
         for order, (name, _) in enumerate(self._fields):
             index.setdefault(name.lower(), []).append(order)
@@ -214,3 +216,9 @@ class Headers:
 
 def _key(name: str) -> bytes:
     return name.lower().encode()
+
+
+@lru_cache(maxsize=256)
+def _sought(name: str) -> bytes:
+    """What stands before the colon of a field of this name in a block of small letters that begins with a newline."""
+    return b"\n" + _key(name)

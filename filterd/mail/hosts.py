@@ -46,7 +46,7 @@ _IDEOGRAPHIC_STOP: Final = "\u3002"
 
 
 class Host(NamedTuple):
-    """A name in lower case and the form DNS asks for (`xn--…`), or an address in its usual spelling.
+    """A name in lower case and the form DNS asks for (`xn--…`), or an address in its usual spelling, and its `domain`.
 
     `flags` are those of `idn` (not only ASCII), `numeric` (an IP address), `host_encoded` (percent escapes), `obscured` (an
     unusual spelling that leads to the same place) and `no_tld` (under no known top-level domain) that apply.
@@ -54,6 +54,7 @@ class Host(NamedTuple):
 
     name: str
     flags: frozenset[str]
+    domain: str
 
 
 @cache
@@ -98,7 +99,8 @@ def _read_cached(text: str, may_encode: bool) -> Host | None:  # noqa: FBT001 - 
         address = normalise_ip(text) if text.endswith("]") else None
         if address is None:
             return None
-        return Host(f"[{address}]" if ":" in address else address, frozenset(flags | {"numeric"}))
+        address = f"[{address}]" if ":" in address else address
+        return Host(address, frozenset(flags | {"numeric"}), address)
     name = text.lower().removesuffix(".")
     if not name.isascii():
         name = _folded(name, flags).removesuffix(".")
@@ -117,12 +119,12 @@ def _read_cached(text: str, may_encode: bool) -> Host | None:  # noqa: FBT001 - 
             return None
         if address != name:
             flags.add("obscured")
-        return Host(address, frozenset(flags | {"numeric"}))
+        return Host(address, frozenset(flags | {"numeric"}), address)
     if "xn--" in name:
         flags.add("idn")
     if not has_known_suffix(last):
         flags.add("no_tld")
-    return Host(name, frozenset(flags))
+    return Host(name, frozenset(flags), registrable(name))
 
 
 def _folded(name: str, flags: set[str]) -> str:

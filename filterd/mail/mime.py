@@ -99,7 +99,7 @@ class Part:
         name = self.disposition.parameters.get("filename")
         return self.content_type.parameters.get("name") if name is None else name
 
-    @property
+    @lazy
     def is_multipart(self) -> bool:
         """Does it consist of parts?"""
         return self.type.startswith("multipart/")
@@ -109,7 +109,7 @@ class Part:
         """Is it HTML?"""
         return self.type in _HTML
 
-    @property
+    @lazy
     def is_text(self) -> bool:
         """Is it text of any kind, HTML included?"""
         return self.type.startswith("text/") or self.is_html

@@ -58,7 +58,8 @@ class TextPart:
         """The words of the content, in order, as written; the first 50,000."""
         text = self.content
         if text.isascii():
-            return text.encode().translate(_SEPARATED).decode().split(None, _WORDS)[:_WORDS]
+            words = text.encode().translate(_SEPARATED).decode().split(None, _WORDS)
+            return words if len(words) <= _WORDS else words[:_WORDS]
         return _WORD.findall(text)[:_WORDS]
 
     @property

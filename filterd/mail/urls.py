@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urljoin
 
-from filterd.mail.hosts import read_host, registrable
+from filterd.mail.hosts import read_host
 
 __all__ = ["URL_LENGTH", "Url", "absolute", "nested_links", "parse_url"]
 
@@ -89,13 +89,13 @@ def parse_url(
     """
     plain = _PLAIN.fullmatch(text)
     if plain is not None and len(text) <= URL_LENGTH:
-        host = read_host(plain[2])
+        scheme, written, path, query, fragment = plain.groups("")
+        host = read_host(written)
         if host is None:
             return None
-        scheme, _, path, query, fragment = plain.groups("")
-        all_flags = host.flags.union(flags) if flags else host.flags
-        domain, port = registrable(host.name), _SCHEMES[scheme]
-        return Url(text, scheme, host.name, domain, port, "", path, query, fragment, shown, None, source, all_flags)
+        name, host_flags, domain = host
+        all_flags = host_flags.union(flags) if flags else host_flags
+        return Url(text, scheme, name, domain, _SCHEMES[scheme], "", path, query, fragment, shown, None, source, all_flags)
     found = set(flags)
     raw = text.strip(_AROUND)
     if len(raw) > URL_LENGTH:
@@ -139,7 +139,7 @@ def parse_url(
         raw=raw,
         scheme=scheme,
         host=host.name,
-        domain=registrable(host.name),
+        domain=host.domain,
         port=port,
         user=user.partition(":")[0],
         path=path,
