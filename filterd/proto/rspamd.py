@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from filterd.mail.hosts import registrable
 from filterd.mail.urls import Url
 from filterd.mail.verdict import Hit, Verdict
 from filterd.proto.http1 import Request
@@ -179,7 +180,8 @@ def _urls(urls: Iterable[Url], *, extended: bool) -> list[object]:
 def _extended(url: Url) -> dict[str, object]:
     told: dict[str, object] = {"url": str(url), "tld": url.domain, "host": url.host, "flags": sorted(url.flags)}
     if url.phished is not None:
-        told["linked_url"] = {"host": url.phished}  # what the reader sees instead
+        # What the reader sees instead.
+        told["linked_url"] = {"url": url.shown, "tld": registrable(url.phished), "host": url.phished, "flags": []}
     return told
 
 
