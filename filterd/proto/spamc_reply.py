@@ -47,15 +47,18 @@ def render_pong() -> bytes:
 
 
 def render_failure(code: int, text: str) -> bytes:
-    """Nothing was done; `code` is one of sysexits.h."""
+    """Nothing was done; `code` is one of sysexits.h.
+
+    No empty line follows, as none does from spamd: spamc would take the reply for a whole one, and nothing for the message.
+    """
     return f"SPAMD/1.0 {code} {one_line(text)}\r\n".encode()
 
 
 def render_verdict(verb: str, version: Version, verdict: Verdict, message: bytes) -> bytes:
     """The whole reply to a verb that judges; the connection is to be closed behind it. `message` is as it was sent."""
     score, threshold = measure(verdict)
-    words = ("No", "Yes") if verb == "REPORT_IFSPAM" else ("False", "True")
-    spam = f"Spam: {words[verdict.is_spam]} ; {score:.2f} / {threshold:.2f}\r\n"
+    # Also for REPORT_IFSPAM, where spamd says Yes and No: spamc knows one word, and prints the score only after that.
+    spam = f"Spam: {verdict.is_spam} ; {score:.2f} / {threshold:.2f}\r\n"
     if verb in ("PROCESS", "HEADERS"):
         body = processed(message, verdict)
         if verb == "HEADERS":

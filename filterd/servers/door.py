@@ -30,7 +30,7 @@ _NAMES: dict[Dialect, str] = {
     "milter": "the milter protocol",
     "smtp": "SMTP",
     "tls": "TLS",
-    "http/2": "HTTP/2 without a TLS or an upgrade",
+    "http/2": "HTTP/2",
     "proxy": "the PROXY protocol",
 }
 _TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # RFC 8446 6: fatal, unexpected_message
