@@ -9,7 +9,7 @@ Promises:
   a rule put into the milter reply) becomes the nearest text.
 * Numbers have at most six decimals. All values of `messages` are strings, as strict clients expect: the failures of rules
   stand there together under `rule_failures`.
-* An error is never an empty object: `{"error": ..., "error_domain": ...}`.
+* An error is never an empty object, and nothing else than `{"error": ...}`.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -31,7 +31,6 @@ __all__ = [
     "PLAIN",
     "PONG",
     "Command",
-    "ErrorDomain",
     "command",
     "header_text",
     "render_error",
@@ -41,7 +40,6 @@ __all__ = [
 ]
 
 Command = Literal["scan", "old scan", "ping"]
-ErrorDomain = Literal["protocol-error", "task-error"]
 
 COMMANDS: Mapping[str, Command] = {
     "checkv2": "scan",
@@ -150,9 +148,13 @@ def render_old_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes
     return _json(reply)
 
 
-def render_error(text: str, domain: ErrorDomain = "protocol-error") -> bytes:
-    """The body of an error reply; Rspamd puts the text into the status line too."""
-    return _json({"error": text, "error_domain": domain})
+def render_error(text: str) -> bytes:
+    """The body of an error reply; Rspamd puts the text into the status line too.
+
+    Without Rspamd's `error_domain`: Haraka's plugin looks at no status, and takes all but a lone `error` for a verdict, and a
+    clean one.
+    """
+    return _json({"error": text})
 
 
 def _symbol(hit: Hit) -> dict[str, object]:

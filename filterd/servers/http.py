@@ -99,14 +99,14 @@ class HttpServer:
         if command == "ping":
             return self._render(200, rspamd.PONG, request, keep=keep, content_type=rspamd.PLAIN), keep
         if command is None:
-            return self._error(500, rspamd.INVALID_COMMAND, "protocol-error", request, keep=keep), keep
+            return self._error(500, rspamd.INVALID_COMMAND, request, keep=keep), keep
         envelope = Envelope(rspamd.scan_headers(request))
         try:
             coding = _coding(envelope)
             raw = self._message(request.body, coding, envelope)
             verdict = self._judge(raw, envelope, connection)
         except _Failed as failed:
-            return self._error(failed.status, str(failed), "task-error", request, keep=keep), keep
+            return self._error(failed.status, str(failed), request, keep=keep), keep
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining
         render = rspamd.render_verdict if command == "scan" else rspamd.render_old_verdict
@@ -143,8 +143,8 @@ class HttpServer:
             log.exception("a message from %s could not be scanned", connection.peer)
             raise _Failed(500, "internal error, see the log") from None
 
-    def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, *, keep: bool) -> bytes:
-        return self._render(status, rspamd.render_error(text, domain), request, keep=keep, reason=text)
+    def _error(self, status: int, text: str, request: http1.Request | None, *, keep: bool) -> bytes:
+        return self._render(status, rspamd.render_error(text), request, keep=keep, reason=text)
 
     def _render(
         self,
@@ -176,7 +176,7 @@ class HttpServer:
         log.info("%s: %s", connection.peer, error)
         if error.kind == "closed":
             return
-        answer_and_end(connection, self._error(error.status, str(error), "protocol-error", None, keep=False))
+        answer_and_end(connection, self._error(error.status, str(error), None, keep=False))
 
 
 def _coding(envelope: Envelope) -> Coding | None:

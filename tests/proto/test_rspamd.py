@@ -246,8 +246,8 @@ def fit(text: str) -> str:
 
 
 def test_an_error_is_an_object_that_says_so() -> None:
-    assert render_error("invalid command") == b'{"error":"invalid command","error_domain":"protocol-error"}'
-    assert render_error("\udcff", "task-error") == b'{"error":"?","error_domain":"task-error"}'
+    assert render_error("invalid command") == b'{"error":"invalid command"}'
+    assert render_error("\udcff") == b'{"error":"?"}'
 
 
 # -- the old shape

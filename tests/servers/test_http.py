@@ -129,7 +129,7 @@ def test_a_get_may_have_a_body() -> None:
 def test_an_unknown_path_is_an_error_that_is_told() -> None:
     with serving() as listener:
         status, _, body = ask(listener, b"GET /nothing HTTP/1.1\r\n\r\n")
-    assert (status, json.loads(body)) == (500, {"error": "invalid command", "error_domain": "protocol-error"})
+    assert (status, json.loads(body)) == (500, {"error": "invalid command"})
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_unknown_path_is_an_error_that_is_told() -> None:
 def test_what_is_wrong_with_a_request_is_said_and_the_connection_closed(request_: bytes, status: int) -> None:
     with serving() as listener, Client(listener.address) as client:
         got, headers, body = client.send(request_).read_reply()
-        assert (got, headers["connection"], set(json.loads(body))) == (status, "close", {"error", "error_domain"})
+        assert (got, headers["connection"], set(json.loads(body))) == (status, "close", {"error"})
         assert client.is_closed
 
 
@@ -362,7 +362,7 @@ def test_what_cannot_be_decompressed_is_an_error_and_the_connection_goes_on(
         asked = post(body, f"Compression: {coding}", "Connection: keep-alive")
         got, _, reply = client.send(asked).read_reply()
         told = json.loads(reply)
-        assert (got, told["error_domain"], told["error"][: len(error)]) == (status, "task-error", error)
+        assert (got, set(told), told["error"][: len(error)]) == (status, {"error"}, error)
         assert client.send(POST).read_reply()[0] == 200
 
 
@@ -371,7 +371,7 @@ def test_a_file_named_by_a_client_is_not_opened_and_not_taken_for_an_empty_messa
     path = "/checkv2" if line else "/checkv2?file=%2Fetc%2Fpasswd"
     with serving() as listener:
         status, _, body = ask(listener, post(b"", *([line] if line else []), path=path))
-        assert (status, json.loads(body)["error_domain"]) == (400, "task-error")
+        assert status == 400
         assert "not opened" in json.loads(body)["error"]
         # With the message there, the name is one more thing the client tells.
         assert json.loads(ask(listener, post(MAIL, *([line] if line else []), path=path))[2])["score"] == len(MAIL)
