@@ -102,11 +102,8 @@ def spamc_door(port: Callable[[House], int]) -> Callable[[House, bytes], Seen]:
         tests = re.search(rb"^ tests=([\w,\s]+?)\r?\nX-Spam-Action", message, re.MULTILINE)
         assert action is not None
         assert tests is not None
-        assert (
-            (told[2] == b"True")
-            == (float(told[3]) >= float(told[4]))
-            == (b"\nX-Spam: Yes" in message or b"X-Spam-Flag" in message)
-        )
+        is_marked = b"X-Spam-Flag: YES" in message[: action.start()]
+        assert (told[2] == b"True") == (float(told[3]) >= float(told[4])) == is_marked
         names = frozenset(name for name in re.split(r"[,\s]+", tests[1].decode()) if name != "none")
         return Seen(action[1].decode(), float(told[3]), names)
 
