@@ -87,6 +87,11 @@ class Verdict:
     timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def is_unjudged(self) -> bool:
+        """Did the time end before any rule had? Then score and action say nothing, and the message should come again."""
+        return self.timed_out and self.timings.keys() <= {failure.rule for failure in self.failures}
+
+    @property
     def spam_threshold(self) -> float | None:
         """The lowest score that makes a message spam, that of "add header" as a rule; None when no score does."""
         return min((score for action, score in self.thresholds.items() if action in _SPAM), default=None)

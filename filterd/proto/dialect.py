@@ -16,6 +16,7 @@ Dialect = Literal["http", "rspamc", "spamc", "milter", "smtp", "tls", "http/2", 
 
 ENOUGH = 32
 
+_USUAL = (b"POST /", b"GET /")
 _LEGACY = re.compile(rb"[A-Z_]{1,16} {1,4}(R?)SPAMC/", re.IGNORECASE)
 _MAY_BE_LEGACY = re.compile(rb"[A-Z_]{1,16}(?: {1,4}(?:R|R?S|R?SP|R?SPA|R?SPAM|R?SPAMC)?)?", re.IGNORECASE)
 _STARTS: dict[bytes, Dialect] = {
@@ -35,6 +36,8 @@ _STARTS: dict[bytes, Dialect] = {
 
 def dialect(first: bytes) -> Dialect | None:
     """What begins with these bytes; None while that depends on what follows."""
+    if first.startswith(_USUAL):
+        return "http"
     start = first[:ENOUGH]
     for known, name in _STARTS.items():
         if start[: len(known)].upper() == known:

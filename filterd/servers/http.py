@@ -32,6 +32,8 @@ log = getLogger("filterd.http")
 
 NO_FILES = "files that clients name are not opened here: send the message itself"
 
+NO_TIME = "the time was over before any rule had ended, try again later"
+
 
 class _Failed(Exception):
     """The request is answered with an error."""
@@ -136,12 +138,15 @@ class HttpServer:
     def _judge(self, raw: bytes, envelope: Envelope, connection: Connection) -> Verdict:
         message = Message(raw, is_mime=not envelope.raw_mode)
         try:
-            return self.scan(ScanRequest(message, envelope, "http", connection.peer))
+            verdict = self.scan(ScanRequest(message, envelope, "http", connection.peer))
         except Overloaded as error:
             raise _Failed(503, str(error)) from None
         except Exception:
             log.exception("a message from %s could not be scanned", connection.peer)
             raise _Failed(500, "internal error, see the log") from None
+        if verdict.is_unjudged:
+            raise _Failed(503, NO_TIME)
+        return verdict
 
     def _error(self, status: int, text: str, request: http1.Request | None, *, keep: bool) -> bytes:
         return self._render(status, rspamd.render_error(text), request, keep=keep, reason=text)

@@ -30,6 +30,7 @@ log = getLogger("filterd.spamc")
 # sysexits.h, as spamd uses it.
 DATA_ERROR, UNAVAILABLE, TRY_AGAIN, TIMEOUT = 65, 69, 75, 79
 
+NO_TIME = "the time was over before any rule had ended, try again later"
 NO_CLASSIFIER = "nothing was learned: no classifier is configured"
 
 
@@ -112,12 +113,15 @@ class SpamcServer:
         envelope = Envelope(headers)
         scan_request = ScanRequest(Message(message, is_mime=not envelope.raw_mode), envelope, request.dialect, connection.peer)
         try:
-            return self.scan(scan_request)
+            verdict = self.scan(scan_request)
         except Overloaded as error:
             raise _Failed(TRY_AGAIN, str(error)) from None
         except Exception:
             log.exception("a message from %s could not be scanned", connection.peer)
             raise _Failed(TRY_AGAIN, "internal error, see the log") from None
+        if verdict.is_unjudged:
+            raise _Failed(TRY_AGAIN, NO_TIME)
+        return verdict
 
 
 def _failure(dialect: spamc.Dialect | None, code: int, text: str) -> bytes:

@@ -51,3 +51,12 @@ def test_an_action_is_spam_or_not(action: str, score: float, milter_action: str 
 def test_without_a_threshold_no_score_is_spam() -> None:
     verdict = Verdict("review", 1000.0, None, {"greylist": 1.0})
     assert (verdict.is_spam, verdict.spam_threshold) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("timed_out", "timings", "expected"),
+    [(True, {"SLOW": 8.0}, True), (True, {}, True), (True, {"SLOW": 8.0, "QUICK": 0.1}, False), (False, {"SLOW": 8.0}, False)],
+)
+def test_a_message_no_rule_had_time_for_is_unjudged(timed_out: bool, timings: dict[str, float], expected: bool) -> None:
+    failures = (RuleFailure("SLOW", "timeout", "timeout"), RuleFailure("LATE", "timeout", "not begun"))
+    assert Verdict("no action", 0.0, 15.0, failures=failures, timed_out=timed_out, timings=timings).is_unjudged == expected

@@ -17,6 +17,7 @@ from filterd.mail.verdict import Verdict
 from filterd.net.greenlets import Crew
 from filterd.net.listen import Listener, open_socket
 from filterd.servers.http import HttpServer
+from filterd.task import Task
 from tests.support.client import Client
 from tests.support.engine import MAIL, engine_of, rule_of
 from tests.support.many import at_once
@@ -443,3 +444,19 @@ def test_who_passes_all_has_all_rules_run() -> None:
     with serving(engine_of(*rules).scan) as listener:
         symbols = [set(json.loads(ask(listener, post(MAIL, line))[2])["symbols"]) for line in ("Pass: all", "X: y")]
     assert symbols[0] == {"FIRST", "SECOND"}
+
+
+def test_a_message_no_rule_had_time_for_is_an_error() -> None:
+    def slow(task: Task) -> None:
+        task.sleep(10.0)
+
+    def quick(task: Task) -> bool:
+        return True
+
+    with serving(engine_of(slow, task_timeout=0.05).scan) as listener:
+        status, _, body = ask(listener, POST)
+        assert (status, set(json.loads(body))) == (503, {"error"})
+    with serving(engine_of(slow, quick, task_timeout=0.05).scan) as listener:
+        status, _, body = ask(listener, POST)
+        assert (status, set(json.loads(body)["symbols"])) == (200, {"QUICK"})
+        assert "SLOW: timeout" in json.loads(body)["messages"]["rule_failures"]

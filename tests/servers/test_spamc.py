@@ -13,6 +13,7 @@ from filterd.mail.verdict import Hit, Verdict
 from filterd.net.greenlets import Crew
 from filterd.net.listen import Connection, Listener, open_socket
 from filterd.servers.spamc import SpamcServer
+from filterd.task import Task
 from tests.support.client import Client
 from tests.support.engine import MAIL, engine_of
 from tests.support.many import at_once
@@ -128,6 +129,20 @@ def test_a_scan_that_fails_is_to_be_tried_again(
     known = dialect.startswith("SPAMC") or verb in ("CHECK", "SYMBOLS")
     assert (name, code) == ("SPAMD/1.0" if dialect.startswith("SPAMC") else "RSPAMD/1.3", "75" if known else "76")
     assert ("ValueError: inside" in caplog.text) == (known and isinstance(error, ValueError))
+
+
+def test_a_message_no_rule_had_time_for_is_to_be_tried_again() -> None:
+    def slow(task: Task) -> None:
+        task.sleep(10.0)
+
+    def quick(task: Task) -> bool:
+        return True
+
+    with serving(engine_of(slow, task_timeout=0.05).scan) as listener:
+        for dialect in (b"SPAMC/1.2", b"RSPAMC/1.3"):
+            assert b" 75 the time was over before any rule had ended" in ask(listener, request(b"CHECK " + dialect))
+    with serving(engine_of(slow, quick, task_timeout=0.05).scan) as listener:
+        assert b"Spam: False ; 1.00 / 6.00" in ask(listener, request(b"CHECK SPAMC/1.2"))
 
 
 @pytest.mark.parametrize("messages", [{"smtp_message": "later please"}, {}])
