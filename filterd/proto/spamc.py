@@ -36,7 +36,7 @@ VERBS: dict[Dialect, frozenset[str]] = {
 DATA_ERROR, PROTOCOL_ERROR = 65, 76
 
 _REQUEST_LINE = re.compile(rb"([A-Z_]{1,32}) +(R?SPAMC)/([0-9]{1,3})\.([0-9]{1,3})[ \t]*", re.IGNORECASE)
-_HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*(.*?)[ \t]*", re.DOTALL)
+_HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _END = re.compile(rb"\n\r?\n")
 _LONGEST_LINE = 256  # bytes of the request line
 _PATIENT = (1, 5)
@@ -150,7 +150,7 @@ class RequestParser:
             if match is None:
                 # The message itself, mostly, whose sender forgot the empty line before it.
                 raise ProtocolError(f"header {number} is not NAME: VALUE")
-            self._headers.setdefault(match[1].decode().lower(), []).append(header_text(match[2]))
+            self._headers.setdefault(match[1].decode().lower(), []).append(header_text(match[2].strip(b" \t")))
         self._is_head_read = True
         lengths = set(self._headers.get("content-length", ()))
         if lengths:

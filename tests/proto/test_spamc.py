@@ -209,3 +209,12 @@ def test_garbage_raises_nothing_but_protocol_errors(pieces: list[bytes]) -> None
             for piece in [*filter(None, cut), b""]:
                 parser.feed(piece)
         assert parser.closed
+
+
+@pytest.mark.parametrize("line", [b"X:" + b" " * 250_000 + b"y", b"X" + b" " * 250_000, b"X" * 250_000])
+def test_a_long_header_is_read_in_one_pass(line: bytes) -> None:
+    """In more it would take minutes, and the time limit of a test is seconds."""
+    with suppress(ProtocolError):
+        request = parse(head(line, b"Content-length: 0"))
+        assert request is not None
+        assert request.header("x") == "y"
