@@ -1,13 +1,16 @@
 """The front door over real connections: each dialect finds its server, and who is wrong is told in his own protocol."""
 
 import json
+import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import gevent
 import pytest
 
+from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.greenlets import Crew
 from filterd.net.listen import Listener, open_socket
@@ -16,6 +19,7 @@ from filterd.servers.http import HttpServer
 from filterd.servers.spamc import SpamcServer
 from tests.support.client import Client
 from tests.support.engine import MAIL
+from tests.support.many import at_once
 
 VERDICT = Verdict("no action", 1.5, 15.0, {"add header": 6.0})
 POST = b"POST /checkv2 HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(MAIL), MAIL)
@@ -24,9 +28,11 @@ EXIM = CHECK.replace(b"SPAMC/1.5", b"RSPAMC/1.3")
 
 
 @contextmanager
-def serving(*, http: bool = True, timeout: float = 60.0) -> Iterator[Listener]:
-    spamc = SpamcServer(lambda _: VERDICT, max_message=100_000).serve
-    web = HttpServer(lambda _: VERDICT, max_message=100_000).serve
+def serving(
+    *, http: bool = True, timeout: float = 60.0, scan: Callable[[ScanRequest], Verdict] = lambda _: VERDICT
+) -> Iterator[Listener]:
+    spamc = SpamcServer(scan, max_message=100_000).serve
+    web = HttpServer(scan, max_message=100_000).serve
     door = Door({**({"http": web} if http else {}), "spamc": spamc, "rspamc": spamc}, timeout=timeout)
     listener = Listener(open_socket(("127.0.0.1", 0)), door.serve, crew=Crew(), name="listen.test")
     listener.start()
@@ -59,6 +65,25 @@ def test_a_kept_connection_goes_on_after_the_first_request() -> None:
     with serving() as listener, Client(listener.address) as client:
         for _ in range(3):
             assert client.send(keep).read_reply()[0] == 200
+
+
+def test_many_clients_of_all_dialects_at_once_each_get_their_own_answer() -> None:
+    def by_size(request: ScanRequest) -> Verdict:
+        gevent.sleep(0.01)
+        return Verdict("no action", float(request.message.size), 15.0)
+
+    forms = [b"POST /checkv2 HTTP/1.1", b"CHECK SPAMC/1.5", b"CHECK RSPAMC/1.3"]
+    sizes = list(range(1, 151))
+    asked = [forms[n % 3] + b"\r\nContent-Length: %d\r\n\r\n" % n + b"x" * n for n in sizes]
+    with serving(scan=by_size) as listener:
+        replies = at_once(partial(ask, listener, each) for each in asked)
+    read = [
+        re.compile(rb'HTTP/1.1 200 .*"score":([\d.]+),', re.DOTALL),
+        re.compile(rb"SPAMD/1.1 0 EX_OK\r\nSpam: False ; ([\d.]+) / "),
+        re.compile(rb"RSPAMD/1.3 0 EX_OK\r\nMetric: default; False; ([\d.]+) / "),
+    ]
+    found = [read[n % 3].match(reply) for n, reply in zip(sizes, replies, strict=True)]
+    assert [match and float(match[1]) for match in found] == sizes
 
 
 WRONG = {
