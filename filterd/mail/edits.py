@@ -80,7 +80,7 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
             _add(fields, name, value, newline)
     if subject is not None:
         _replace(fields, "Subject", subject, newline)
-    return raw[:start] + b"".join(fields) + (raw[end.fields :] if end.is_found else newline)
+    return b"".join([raw[:start], *fields, b"" if end.is_found else newline, memoryview(raw)[end.fields :]])
 
 
 def delivered(raw: bytes, verdict: Verdict) -> bytes:

@@ -60,9 +60,7 @@ def render_verdict(verb: str, version: Version, verdict: Verdict, message: bytes
     # Also for REPORT_IFSPAM, where spamd says Yes and No: spamc knows one word, and prints the score only after that.
     spam = f"Spam: {verdict.is_spam} ; {score:.2f} / {threshold:.2f}\r\n"
     if verb in ("PROCESS", "HEADERS"):
-        body = processed(message, verdict)
-        if verb == "HEADERS":
-            body = body[: find_header_end(body, 0, len(body)).body]
+        body = processed(message, verdict, headers_only=verb == "HEADERS")
         has_spam, has_length = version >= _MULTIPLE_HEADERS, version >= _CONTENT_LENGTH
     else:
         body = _found(verb, verdict)
@@ -104,7 +102,7 @@ def report(verdict: Verdict) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def processed(message: bytes, verdict: Verdict) -> bytes:
+def processed(message: bytes, verdict: Verdict, *, headers_only: bool = False) -> bytes:
     """The message as it is delivered, with SpamAssassin's marks on top; such marks that it came with are gone."""
     score, threshold = measure(verdict)
     marks = {}
@@ -116,7 +114,13 @@ def processed(message: bytes, verdict: Verdict) -> bytes:
     marks["X-Spam-Status"] = "\n".join([status, *_tests(verdict)])
     marks["X-Spam-Action"] = one_line(verdict.action)
     adding = {name: {"value": value, "order": place} for place, (name, value) in enumerate(marks.items())}
-    return delivered(edited(message, {"remove_headers": dict.fromkeys(_MARKS, 0), "add_headers": adding}), verdict)
+    # The body may be megabytes, and is copied once.
+    end = find_header_end(message, 0, len(message)).body
+    head = edited(message[:end], {"remove_headers": dict.fromkeys(_MARKS, 0), "add_headers": adding})
+    head = delivered(head, verdict)
+    if headers_only:
+        return head[: find_header_end(head, 0, len(head)).body]
+    return head if verdict.body is not None else b"".join([head, memoryview(message)[end:]])
 
 
 def _tests(verdict: Verdict) -> Iterator[str]:
