@@ -7,7 +7,9 @@ from filterd.daemon.schema import Listener
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.listen import Connection
+from filterd.servers.door import Door
 from filterd.servers.http import HttpServer
+from filterd.servers.spamc import SpamcServer
 
 __all__ = ["Scan", "Serve", "server_for"]
 
@@ -21,13 +23,20 @@ def server_for(door: Listener, config: Config, scan: Scan) -> Serve:
 
 
 def _http(door: Listener, config: Config, scan: Scan) -> Serve:
-    server = HttpServer(
+    http = HttpServer(
         scan,
         max_message=config.limits.message,
         timeout=door.timeout,
         keepalive_timeout=door.keepalive_timeout,
     )
-    return server.serve
+    spamc = SpamcServer(scan, max_message=config.limits.message, timeout=door.timeout)
+    # As with Rspamd, the older protocols come to the same port.
+    return Door({"http": http.serve, "rspamc": spamc.serve, "spamc": spamc.serve}, timeout=door.timeout).serve
 
 
-_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http}
+def _spamc(door: Listener, config: Config, scan: Scan) -> Serve:
+    spamc = SpamcServer(scan, max_message=config.limits.message, timeout=door.timeout)
+    return Door({"spamc": spamc.serve, "rspamc": spamc.serve}, timeout=door.timeout).serve
+
+
+_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http, "spamc": _spamc}

@@ -70,8 +70,9 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
     end, -2 and below counted from the end.
     """
     newline = _newline(raw)
-    end = find_header_end(raw, 0, len(raw))
-    fields = _fields(raw[: end.fields], newline)
+    start = raw.find(b"\n") + 1 if raw.startswith(b"From ") else 0  # the line of an mbox stays the first
+    end = find_header_end(raw, start, len(raw))
+    fields = _fields(raw[start : end.fields], newline)
     for name, places in reply.get("remove_headers", {}).items():
         _remove(fields, name, places if isinstance(places, list | tuple) else [places])
     for name, values in reply.get("add_headers", {}).items():
@@ -79,7 +80,7 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
             _add(fields, name, value, newline)
     if subject is not None:
         _replace(fields, "Subject", subject, newline)
-    return b"".join(fields) + (raw[end.fields :] if end.is_found else newline)
+    return b"".join([raw[:start], *fields, b"" if end.is_found else newline, memoryview(raw)[end.fields :]])
 
 
 def delivered(raw: bytes, verdict: Verdict) -> bytes:

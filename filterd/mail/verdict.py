@@ -10,6 +10,9 @@ from filterd.mail.urls import Url
 
 __all__ = ["Hit", "RuleFailure", "Verdict"]
 
+_SPAM = frozenset({"reject", "rewrite subject", "add header", "quarantine", "discard"})
+_NO_SPAM = frozenset({"no action", "greylist", "soft reject"})
+
 
 @dataclass(slots=True)
 class Hit:
@@ -82,3 +85,25 @@ class Verdict:
     timed_out: bool = False
     seconds: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_unjudged(self) -> bool:
+        """Did the time end before any rule had? Then score and action say nothing, and the message should come again."""
+        return self.timed_out and self.timings.keys() <= {failure.rule for failure in self.failures}
+
+    @property
+    def spam_threshold(self) -> float | None:
+        """The lowest score that makes a message spam, that of "add header" as a rule; None when no score does."""
+        return min((score for action, score in self.thresholds.items() if action in _SPAM), default=None)
+
+    @property
+    def is_spam(self) -> bool:
+        """Is it to be marked, moved or refused, for clients who know spam and nothing else?
+
+        What is greylisted or softly rejected is not: it will come again. An action of one's own is judged by what an MTA is to
+        do for it, else by the score.
+        """
+        if self.action in _SPAM or self.action in _NO_SPAM:
+            return self.action in _SPAM
+        threshold = self.spam_threshold
+        return self.milter_action is not None or (threshold is not None and self.score >= threshold)

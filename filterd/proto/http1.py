@@ -6,7 +6,9 @@ Promises:
   `render_request`; `ResponseParser.feed(bytes) -> complete?`, one parser for all exchanges of a kept-alive connection.
 * How the bytes were cut never matters. The peer's faults raise `ProtocolError` and nothing else; after one, close.
 * Framing is strict on both sides: Content-Length beside Transfer-Encoding, two lengths, a transfer coding other than
-  `chunked`, bare LF or CR, folded headers, blanks before the colon and broken chunks are refused, never guessed at.
+  `chunked`, bare LF or CR, blanks before the colon and broken chunks are refused, never guessed at.
+* The value of a request's header may be any text, control characters and folds (as blanks) included: it was told by whoever
+  sent the mail, and no message is to be refused for it. A response's may not.
 * Everything has a limit: target, number and size of headers, body (by its Content-Length before it is sent, else as it
   comes), and whatever is neither: chunk extensions, trailers, padding, interim responses.
 * Header names come in lower case, values without surrounding blanks. Trailers are dropped (RFC 9110 6.5.1).
@@ -116,6 +118,13 @@ class _Requests(Incoming):
         return b"".join(lines) + b"\r\n"
 
 
+def _llhttp_for(incoming: _Requests) -> HttpRequestParser:
+    llhttp = HttpRequestParser(incoming)
+    # For values only: names, lengths and codings are looked at as strictly as without.
+    llhttp.set_dangerous_leniencies(lenient_headers=True)
+    return llhttp
+
+
 class RequestParser:
     """The server's reading side of one connection.
 
@@ -129,7 +138,7 @@ class RequestParser:
         self._incoming = _Requests(
             max_target=max_target, max_body=max_body, max_headers=max_headers, max_header_bytes=max_header_bytes
         )
-        self._llhttp = HttpRequestParser(self._incoming)
+        self._llhttp = _llhttp_for(self._incoming)
         self.has_excess = False  # data followed a closing request, and was ignored (RFC 9112 9.6)
 
     def feed(self, data: bytes) -> list[Request]:
@@ -153,7 +162,7 @@ class RequestParser:
             except HttpParserUpgrade as upgrade:
                 # llhttp takes an Upgrade as accepted and drops the body (curl --http2 sends one with each POST): ask it again
                 # without that header.
-                self._llhttp = HttpRequestParser(incoming)
+                self._llhttp = _llhttp_for(incoming)
                 data = incoming.take_head_without_upgrade() + data[upgrade.args[0] :]
         requests, incoming.requests = incoming.requests, []
         if incoming.fault is not None:

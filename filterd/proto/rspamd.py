@@ -9,7 +9,7 @@ Promises:
   a rule put into the milter reply) becomes the nearest text.
 * Numbers have at most six decimals. All values of `messages` are strings, as strict clients expect: the failures of rules
   stand there together under `rule_failures`.
-* An error is never an empty object: `{"error": ..., "error_domain": ...}`.
+* An error is never an empty object, and nothing else than `{"error": ...}`.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from filterd.mail.hosts import registrable
 from filterd.mail.urls import Url
 from filterd.mail.verdict import Hit, Verdict
 from filterd.proto.http1 import Request
@@ -30,8 +31,8 @@ __all__ = [
     "PLAIN",
     "PONG",
     "Command",
-    "ErrorDomain",
     "command",
+    "header_text",
     "render_error",
     "render_old_verdict",
     "render_verdict",
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 Command = Literal["scan", "old scan", "ping"]
-ErrorDomain = Literal["protocol-error", "task-error"]
 
 COMMANDS: Mapping[str, Command] = {
     "checkv2": "scan",
@@ -54,7 +54,6 @@ PONG = b"pong\r\n"
 PLAIN = "text/plain"
 JSON = "application/json"
 
-_SPAM = frozenset({"reject", "soft reject", "rewrite subject", "add header"})
 _DEEPEST = 32  # of what a rule put into a reply, where it has to be made fit for JSON
 _SCORES = 6  # decimals
 
@@ -74,12 +73,12 @@ def scan_headers(request: Request) -> dict[str, list[str]]:
     """
     headers: dict[str, list[str]] = {}
     for name, value in request.headers:
-        headers.setdefault(name.decode(), []).append(_text(value))
+        headers.setdefault(name.decode(), []).append(header_text(value))
     query = request.target.partition("#")[0].partition("?")[2]
     for pair in query.split("&") if query else ():
         key, _, raw = pair.replace("+", " ").partition("=")
         if key:
-            headers.setdefault(_text(unquote_to_bytes(key)).lower(), []).append(_text(unquote_to_bytes(raw)))
+            headers.setdefault(header_text(unquote_to_bytes(key)).lower(), []).append(header_text(unquote_to_bytes(raw)))
     return headers
 
 
@@ -129,7 +128,8 @@ def render_old_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes
     """The body of a reply to the old commands: symbols stand among the numbers they are summed up in."""
     required = verdict.required_score
     found: dict[str, object] = {
-        "is_spam": verdict.action in _SPAM,
+        # In Rspamd's order of actions this one is stricter than those that mark.
+        "is_spam": verdict.is_spam or verdict.action == "soft reject",
         "is_skipped": verdict.is_skipped,
         "score": _number(verdict.score),
         "required_score": None if required is None else _number(required),
@@ -148,9 +148,13 @@ def render_old_verdict(verdict: Verdict, *, flags: Container[str] = ()) -> bytes
     return _json(reply)
 
 
-def render_error(text: str, domain: ErrorDomain = "protocol-error") -> bytes:
-    """The body of an error reply; Rspamd puts the text into the status line too."""
-    return _json({"error": text, "error_domain": domain})
+def render_error(text: str) -> bytes:
+    """The body of an error reply; Rspamd puts the text into the status line too.
+
+    Without Rspamd's `error_domain`: Haraka's plugin looks at no status, and takes all but a lone `error` for a verdict, and a
+    clean one.
+    """
+    return _json({"error": text})
 
 
 def _symbol(hit: Hit) -> dict[str, object]:
@@ -172,7 +176,15 @@ def _symbol(hit: Hit) -> dict[str, object]:
 def _urls(urls: Iterable[Url], *, extended: bool) -> list[object]:
     if not extended:
         return list(dict.fromkeys(url.host for url in urls))
-    return [{"url": str(url), "tld": url.domain, "host": url.host, "flags": sorted(url.flags)} for url in urls]
+    return [_extended(url) for url in urls]
+
+
+def _extended(url: Url) -> dict[str, object]:
+    told: dict[str, object] = {"url": str(url), "tld": url.domain, "host": url.host, "flags": sorted(url.flags)}
+    if url.phished is not None:
+        # What the reader sees instead.
+        told["linked_url"] = {"url": url.shown, "tld": registrable(url.phished), "host": url.phished, "flags": []}
+    return told
 
 
 def _groups(verdict: Verdict) -> dict[str, dict[str, float]]:
@@ -187,7 +199,8 @@ def _number(value: float) -> float:
     return round(value, _SCORES) if isfinite(value) else 0.0
 
 
-def _text(value: bytes) -> str:
+def header_text(value: bytes) -> str:
+    """A header's value as text: UTF-8, else Latin-1."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -220,5 +233,5 @@ def _fit(value: object, depth: int) -> object:
         return {str(_fit(str(key), 0)): _fit(item, depth - 1) for key, item in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_fit(item, depth - 1) for item in value]
-    text = _text(value) if isinstance(value, bytes) else str(value)
+    text = header_text(value) if isinstance(value, bytes) else str(value)
     return text.encode("utf-8", "replace").decode()

@@ -5,6 +5,8 @@ Promises:
 * Every request gets an answer: the verdict, or `{"error": …}` with a status; never an empty 200.
 * A request must be complete within `timeout` seconds of its first byte, however slowly it drips; between two requests a
   kept-alive connection may be silent for `keepalive_timeout` seconds.
+* A compressed message (zstd, gzip, zlib) is judged as it was, and never larger than `max_message` either; a reply to one that
+  came as zstd goes back as zstd.
 * A connection is kept only when its client asked for that, and one client's fault never reaches another's connection.
 """
 
@@ -18,18 +20,27 @@ from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import Overloaded, ScanRequest
 from filterd.mail.verdict import Verdict
+from filterd.net.linger import answer_and_end
 from filterd.net.listen import Connection
-from filterd.outcome import RequestFailed
 from filterd.proto import http1, rspamd
+from filterd.proto.compression import CODINGS, BadCompression, Coding, compress, decompress
+from filterd.task import sleep
 
 __all__ = ["HttpServer"]
 
 log = getLogger("filterd.http")
 
-LINGER = 2.0
-"""Seconds a refused client is listened to after the answer, so that the answer is not lost in a reset (RFC 9112 9.6)."""
+NO_FILES = "files that clients name are not opened here: send the message itself"
 
-LINGER_BYTES = 16 * 1024 * 1024
+NO_TIME = "the time was over before any rule had ended, try again later"
+
+
+class _Failed(Exception):
+    """The request is answered with an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class HttpServer:
@@ -50,12 +61,13 @@ class HttpServer:
         self._date = b""
         self._date_of = 0
 
-    def serve(self, connection: Connection) -> None:
-        """Answer requests until the client or a fault ends it."""
+    def serve(self, connection: Connection, data: bytes | None = None) -> None:
+        """Answer requests until the client or a fault ends it; `data` has been read already."""
         parser = http1.RequestParser(max_body=self.max_message)
         until = monotonic() + self.timeout
         while True:
-            data = connection.read(until=until)
+            if data is None:
+                data = connection.read(until=until)
             if not connection.busy:
                 connection.busy = True
                 until = monotonic() + self.timeout
@@ -81,6 +93,7 @@ class HttpServer:
             elif parser.expects_continue:
                 parser.expects_continue = False
                 connection.write(http1.CONTINUE, until=until)
+            data = None
 
     def _answer(self, request: http1.Request, connection: Connection) -> tuple[bytes, bool]:
         keep = request.keep_alive and _asks_to_stay(request)
@@ -88,16 +101,14 @@ class HttpServer:
         if command == "ping":
             return self._render(200, rspamd.PONG, request, keep=keep, content_type=rspamd.PLAIN), keep
         if command is None:
-            return self._error(500, rspamd.INVALID_COMMAND, "protocol-error", request, keep=keep), keep
+            return self._error(500, rspamd.INVALID_COMMAND, request, keep=keep), keep
         envelope = Envelope(rspamd.scan_headers(request))
-        scan_request = ScanRequest(Message(request.body, is_mime=not envelope.raw_mode), envelope, "http", connection.peer)
         try:
-            verdict = self.scan(scan_request)
-        except Overloaded as error:
-            return self._error(503, str(error), "task-error", request, keep=keep), keep
-        except Exception:
-            log.exception("a message from %s could not be scanned", connection.peer)
-            return self._error(500, "internal error, see the log", "task-error", request, keep=keep), keep
+            coding = _coding(envelope)
+            raw = self._message(request.body, coding, envelope)
+            verdict = self._judge(raw, envelope, connection)
+        except _Failed as failed:
+            return self._error(failed.status, str(failed), request, keep=keep), keep
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining
         render = rspamd.render_verdict if command == "scan" else rspamd.render_old_verdict
@@ -106,11 +117,39 @@ class HttpServer:
         if verdict.body is not None and "body_block" in envelope.flags:
             # The new message follows the JSON; a milter, which has the header already, gets its body only.
             headers.append(("Message-Offset", str(len(body))))
-            body += verdict.body if "milter" in envelope.flags else with_body(request.body, verdict.body)
+            body += verdict.body if "milter" in envelope.flags else with_body(raw, verdict.body)
+        if coding == "zstd":
+            body = compress(body, _let_others_run)
+            headers += [("Compression", "zstd"), ("Content-Encoding", "zstd")]
         return self._render(200, body, request, keep=keep, headers=headers), keep
 
-    def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, *, keep: bool) -> bytes:
-        return self._render(status, rspamd.render_error(text, domain), request, keep=keep, reason=text)
+    def _message(self, body: bytes, coding: Coding | None, envelope: Envelope) -> bytes:
+        if not body and any(envelope.get(name) for name in ("file", "path", "shm")):
+            # To judge the empty body would be to pass the message unseen.
+            raise _Failed(400, NO_FILES)
+        if coding is None:
+            return body
+        try:
+            return decompress(body, coding, self.max_message, _let_others_run)
+        except BadCompression as error:
+            status = 413 if error.too_large else 503
+            raise _Failed(status, f"Decompression error: {error}") from None
+
+    def _judge(self, raw: bytes, envelope: Envelope, connection: Connection) -> Verdict:
+        message = Message(raw, is_mime=not envelope.raw_mode)
+        try:
+            verdict = self.scan(ScanRequest(message, envelope, "http", connection.peer))
+        except Overloaded as error:
+            raise _Failed(503, str(error)) from None
+        except Exception:
+            log.exception("a message from %s could not be scanned", connection.peer)
+            raise _Failed(500, "internal error, see the log") from None
+        if verdict.is_unjudged:
+            raise _Failed(503, NO_TIME)
+        return verdict
+
+    def _error(self, status: int, text: str, request: http1.Request | None, *, keep: bool) -> bytes:
+        return self._render(status, rspamd.render_error(text), request, keep=keep, reason=text)
 
     def _render(
         self,
@@ -142,16 +181,19 @@ class HttpServer:
         log.info("%s: %s", connection.peer, error)
         if error.kind == "closed":
             return
-        connection.write(self._error(error.status, str(error), "protocol-error", None, keep=False), until=monotonic() + LINGER)
-        # The client may still be sending: closing now would reset the connection and could take the answer with it.
-        until = monotonic() + LINGER
-        try:
-            connection.shutdown()
-            read = 0
-            while read < LINGER_BYTES and (data := connection.read(until=until)):
-                read += len(data)
-        except RequestFailed:
-            pass
+        answer_and_end(connection, self._error(error.status, str(error), None, keep=False))
+
+
+def _coding(envelope: Envelope) -> Coding | None:
+    # Rspamd's own name for it, or that of HTTP.
+    name = (envelope.get("compression") or envelope.get("content-encoding") or "").strip().lower()
+    if name not in CODINGS:
+        raise _Failed(503, "Invalid compression method")
+    return CODINGS[name]
+
+
+def _let_others_run() -> None:
+    sleep(0)
 
 
 def _asks_to_stay(request: http1.Request) -> bool:

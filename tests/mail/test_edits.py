@@ -180,3 +180,17 @@ def test_any_text_comes_back_from_its_encoded_words(text: str) -> None:
 
 def test_lone_surrogates_do_not_raise() -> None:
     assert encode_words("a\ud800") == "=?UTF-8?B?YT8=?="
+
+
+def test_the_line_of_an_mbox_stays_above_what_is_added() -> None:
+    raw = b"From a@example.org Sun Nov 29 00:00:00 2026\nSubject: x\n\nbody\n"
+    changed = edited(raw, {"add_headers": {"X-A": {"value": "1", "order": 0}}})
+    assert changed == raw.replace(b"Subject", b"X-A: 1\nSubject")
+    assert edited(b"From here on", {"add_headers": {"X-A": "1"}}) == b"From here on\r\nX-A: 1\r\n\r\n"
+
+
+def test_nothing_is_lost_of_a_header_that_does_not_end() -> None:
+    raw = b"Subject: x\r\n" + b"X: y\r\n" * 1_000_000
+    changed = edited(raw, {"add_headers": {"X-A": {"value": "1", "order": 0}}})
+    assert changed.startswith(b"X-A: 1\r\nSubject: x\r\nX: y\r\n")
+    assert changed.replace(b"\r\n", b"").endswith(raw.replace(b"\r\n", b""))

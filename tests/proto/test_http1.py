@@ -208,11 +208,14 @@ REFUSED = {
     "bare LF after the request line": (b"GET / HTTP/1.1\nA: b\n\n", 400),
     "bare LF after a header": (b"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", 400),
     "bare CR in a header": (b"GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n", 400),
-    "a folded header": (b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", 400),
     "a blank before the colon": (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", 400),
     "a header without a name": (b"GET / HTTP/1.1\r\n: b\r\n\r\n", 400),
     "a header without a colon": (b"GET / HTTP/1.1\r\nA\r\n\r\n", 400),
-    "NUL in a header": (b"GET / HTTP/1.1\r\nA: \0\r\n\r\n", 400),
+    "a control character in a header's name": (b"GET / HTTP/1.1\r\nA\x01: b\r\n\r\n", 400),
+    "a control character in a length": (post(b"Content-Length: \x0b3\r\n\r\nabc"), 400),
+    "a fold in a length": (post(b"Content-Length: 1\r\n 3\r\n\r\nabc"), 400),
+    "a control character in a coding": (post(b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n"), 501),
+    "a fold in a coding": (post(b"Transfer-Encoding: gzip\r\n , chunked\r\n\r\n0\r\n\r\n"), 501),
     "a blank in the target": (b"GET /a b HTTP/1.1\r\n\r\n", 400),
     "no target": (b"GET  HTTP/1.1\r\n\r\n", 400),
     "an unknown method": (b"FETCH / HTTP/1.1\r\n\r\n", 400),
@@ -231,6 +234,21 @@ def test_faulty_framing_and_syntax_are_refused_however_they_are_cut(shape: str) 
     data, status = REFUSED[shape]
     for pieces in cuttings(data):
         assert requests_in(pieces) == ([], status)
+
+
+def test_the_value_of_a_header_may_be_anything() -> None:
+    octets = bytes(octet for octet in range(256) if octet not in b"\r\n")
+    data = (
+        b"GET / HTTP/1.1\r\nHelo: a"
+        + octets
+        + b"z\r\nX: b\r\n c\r\n\td\r\nConnection: close, upgrade\r\nUpgrade: x\r\nY: \x01\r\n\r\n"
+    )
+    for pieces in cuttings(data):
+        (request,), fault = requests_in(pieces)
+        assert fault is None
+        assert dict(request.headers)[b"helo"] == b"a" + octets + b"z"
+        assert dict(request.headers)[b"y"] == b"\x01"
+        assert dict(request.headers)[b"x"].split() == [b"b", b"c", b"d"]
 
 
 def test_a_target_is_printable_ascii() -> None:

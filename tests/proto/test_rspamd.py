@@ -246,8 +246,8 @@ def fit(text: str) -> str:
 
 
 def test_an_error_is_an_object_that_says_so() -> None:
-    assert render_error("invalid command") == b'{"error":"invalid command","error_domain":"protocol-error"}'
-    assert render_error("\udcff", "task-error") == b'{"error":"?","error_domain":"task-error"}'
+    assert render_error("invalid command") == b'{"error":"invalid command"}'
+    assert render_error("\udcff") == b'{"error":"?"}'
 
 
 # -- the old shape
@@ -309,3 +309,15 @@ def test_links_are_hosts_or_objects() -> None:
 def test_what_an_mta_is_to_do_for_an_action_of_ones_own_stands_at_the_top() -> None:
     assert orjson.loads(render_verdict(Verdict("review", 0.0, None, milter_action="quarantine")))["reject"] == "quarantine"
     assert "reject" not in orjson.loads(render_verdict(Verdict("review", 0.0, None)))
+
+
+def test_an_extended_link_tells_what_is_shown_instead() -> None:
+    link = Url("x", "http", "evil.example.net", "example.net", 80, shown="www.bank.example.org", phished="www.bank.example.org")
+    (told,) = orjson.loads(render_verdict(Verdict("no action", 0.0, None, urls=[link]), flags={"ext_urls"}))["urls"]
+    assert told["host"] == "evil.example.net"
+    assert told["linked_url"] == {
+        "url": "www.bank.example.org",
+        "tld": "example.org",
+        "host": "www.bank.example.org",
+        "flags": [],
+    }
