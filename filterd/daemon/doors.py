@@ -7,7 +7,9 @@ from filterd.daemon.schema import Listener
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.listen import Connection
+from filterd.proto.milter_verdict import Texts
 from filterd.servers.http import HttpServer
+from filterd.servers.milter import MilterServer
 
 __all__ = ["Scan", "Serve", "server_for"]
 
@@ -30,4 +32,23 @@ def _http(door: Listener, config: Config, scan: Scan) -> Serve:
     return server.serve
 
 
-_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http}
+def _milter(door: Listener, config: Config, scan: Scan) -> Serve:
+    server = MilterServer(
+        scan,
+        max_message=config.limits.message,
+        timeout=door.timeout,
+        idle_timeout=door.keepalive_timeout,
+        texts=Texts(
+            door.reject_message,
+            door.tempfail_message,
+            door.quarantine_message,
+            door.spam_header,
+            door.discard_on_reject,
+            door.quarantine_on_reject,
+        ),
+        reject_oversized=door.oversize == "reject",
+    )
+    return server.serve
+
+
+_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http, "milter": _milter}

@@ -66,7 +66,7 @@ class FilterSide:
         return self._frames.is_partial
 
     def feed(self, data: bytes) -> list[Command]:
-        """The commands that are complete; b"" is the end of the stream. Raises ProtocolError once there is nothing before it."""
+        """The commands that are complete; b"" is the end of the stream. Raises ProtocolError when nothing comes before it."""
         if self.fault is not None:
             raise self.fault
         if self.closed:
@@ -76,7 +76,7 @@ class FilterSide:
             try:
                 for code, payload in self._frames.feed(data):
                     found.append(self._checked(parse_command(code, payload)))
-                    if self.closed:
+                    if isinstance(found[-1], Quit):
                         break  # nobody answers what comes after a goodbye
                 else:
                     self.fault = self._frames.fault

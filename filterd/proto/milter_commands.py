@@ -1,7 +1,7 @@
 """What an MTA tells a filter, as values and as bytes: the commands of the milter protocol (sendmail's `SMFIC_…`).
 
-Promises: `parse_command(*render_command(x))` is `x`; what cannot be understood raises `ProtocolError` and nothing else. Texts stay
-bytes: SMTP does not say what they are encoded in.
+Promises: `parse_command` makes of the frame that `render_command` made the same command again; what cannot be understood raises
+`ProtocolError` and nothing else. Texts stay bytes: SMTP does not say what they are encoded in.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Macros:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """A client has connected to the MTA. `family` is b"4", b"6", b"L" (a unix socket) or b"U" (unknown: no port, no address)."""
+    """A client has connected to the MTA. `family` is b"4", b"6", b"L" (a unix socket) or b"U" (no port, no address)."""
 
     hostname: bytes
     family: bytes = b"U"
@@ -147,6 +147,7 @@ Command = (
 )
 
 _FAMILIES = (b"4", b"6", b"L")
+_MOST_MACROS = 1000  # in one frame; sendmail stops at 50
 
 
 _CODES: dict[type[Command], bytes] = {
@@ -212,6 +213,8 @@ def _macros(payload: bytes) -> Macros:
     words = payload[1:].removesuffix(b"\0").split(b"\0") if len(payload) > 1 else []
     if len(words) % 2:
         raise ProtocolError("a macro without a value")
+    if len(words) > 2 * _MOST_MACROS:
+        raise ProtocolError(f"{len(words) // 2} macros at once, {_MOST_MACROS} are allowed", kind="limit")
     return Macros(payload[:1], tuple(zip(words[::2], words[1::2], strict=True)))
 
 

@@ -1,7 +1,7 @@
 """What MTA and filter agree on when they meet: the version, what the filter may change, which steps it is asked about.
 
-The numbers are those of sendmail's `mfapi.h` and `mfdef.h` (`SMFIF_…`, `SMFIP_…`, `SMFIM_…`), version 6; version 2 is the oldest
-that is still spoken (Net::Milter, and with it qpsmtpd). A filter may ask only for what the MTA has offered.
+The numbers are those of sendmail's `mfapi.h` and `mfdef.h` (`SMFIF_…`, `SMFIP_…`, `SMFIM_…`), version 6; version 2 is the
+oldest that is still spoken (Net::Milter, and with it qpsmtpd). A filter may ask only for what the MTA has offered.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """What a filter answers an MTA, as values and as bytes: the replies of the milter protocol (sendmail's `SMFIR_…`).
 
-Promises: `parse_reply(*render_reply(x))` is `x` for every reply made by the constructors here; a reply text is always legal SMTP
-(RFC 5321 4.2): printable ASCII, at most 32 lines, none too long, every line with the same code, percent signs doubled as sendmail
-wants them.
+Promises: `parse_reply` makes of the frame that `render_reply` made the same reply again; a text by `reply_code` is always legal
+SMTP (RFC 5321 4.2): printable ASCII, at most 32 lines, none too long, every line with the same code, percent signs doubled as
+sendmail wants them.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,14 @@ __all__ = [
     "Continue",
     "DeleteRecipient",
     "Discard",
+    "HangUp",
     "InsertHeader",
     "Negotiate",
     "Progress",
     "Quarantine",
     "Reject",
-    "Reply",
     "ReplaceBody",
+    "Reply",
     "ReplyCode",
     "Shutdown",
     "Skip",
@@ -81,6 +82,11 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Shutdown:
     """Refuse the client with 421 and hang up on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Hang up on the client without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,7 @@ Reply = (
     | Skip
     | Progress
     | Shutdown
+    | HangUp
     | ReplyCode
     | AddHeader
     | InsertHeader
@@ -185,6 +192,7 @@ _BARE: dict[bytes, Reply] = {
     b"s": Skip(),
     b"p": Progress(),
     b"4": Shutdown(),
+    b"f": HangUp(),
 }
 _BARE_CODES = {type(reply): code for code, reply in _BARE.items()}
 
@@ -239,7 +247,7 @@ def _render(reply: Reply) -> bytes:
             raise TypeError(f"no reply: {reply!r}")
 
 
-def parse_reply(code: bytes, payload: bytes) -> Reply:  # noqa: C901 - one case for each code
+def parse_reply(code: bytes, payload: bytes) -> Reply:
     """The reply in a frame, for who plays the MTA. Raises ProtocolError."""
     bare = _BARE.get(code)
     if bare is not None:
