@@ -36,6 +36,7 @@ from filterd.proto.milter_replies import (
 
 __all__ = ["Answer", "Texts", "answer", "try_later"]
 
+_BEYOND = 1_000_000
 _LONGEST = 60_000  # bytes of a name and value: sendmail reads frames of 64 KiB
 
 
@@ -167,7 +168,10 @@ class _Edits:
         end = len(self.names) + 1
         index = end if order in (-1, None) else order if order >= 0 else max(end + order + 1, 0)
         index = min(index, end)
-        header = AddHeader(key, text) if index == end else InsertHeader(index, key, text)
+        header: Reply = InsertHeader(index, key, text)
+        if index == end:
+            # Sendmail adds above a header of the same name where there is one, so that needs a place: beyond all there are.
+            header = InsertHeader(_BEYOND, key, text) if key.lower() in self.names else AddHeader(key, text)
         if self._change(header, Actions.ADD_HEADERS, f"{name} cannot be added"):
             self.names.insert(max(index - 1, 0), key.lower())
 
