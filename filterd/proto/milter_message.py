@@ -214,7 +214,7 @@ class Conversation:
         if not self.names or body[: len(self.names[0])].lower() != self.names[0]:
             return 0
         end = find_header_end(body, 0, len(body))
-        is_the_same = b"".join(body[: end.fields].split()) == b"".join(bytes(self._head).split())
+        is_the_same = b"".join(body[: end.fields].lower().split()) == b"".join(self._head.lower().split())
         return end.body if end.is_found and is_the_same else 0
 
     def _take_header(self, name: bytes, value: bytes) -> None:

@@ -203,8 +203,8 @@ def reply_code(code: str, status: str, text: str) -> ReplyCode:
     for line in text.splitlines():
         plain = "".join(c if " " <= c <= "~" else "?" if c.isprintable() else " " for c in line).rstrip()
         # Doubled percent signs count twice on the wire.
-        room = _LINE - len(code) - len(status) - 2 - plain.count("%")
-        lines += [plain[at : at + room] for at in range(0, len(plain), max(room, _LINE // 2))] or [""]
+        room = max(_LINE - len(code) - len(status) - 2 - plain.count("%"), _LINE // 2)
+        lines += [plain[at : at + room] for at in range(0, len(plain), room)] or [""]
     lines = lines or [""]
     if len(lines) > _LINES:
         lines[_LINES - 1 :] = ["..."]

@@ -238,6 +238,7 @@ def _path(text: str) -> tuple[bytes, bytes]:
     """A path in angles, and the parameters behind it."""
     line = _one_line(text.encode("utf-8", "replace"))
     if not line.startswith(b"<"):
-        line = b"<%b>" % line
+        path, _, arguments = line.partition(b" ")
+        return b"<%b>" % path, arguments
     path, end, arguments = line.rpartition(b">")
     return (path + end, arguments.strip()) if end else (line + b">", b"")

@@ -9,7 +9,7 @@ milter = "discard"
 milter = "quarantine"
 """
 
-ORDERS = '''
+ORDERS = """
 from filterd import Task, rule, sleep
 
 REPLIES = {
@@ -68,7 +68,7 @@ def ordered(task: Task) -> bool:
         task.add_header("X-Digest", task.message.digest)
         task.add_header("X-Queue-Id", task.queue_id or "none")
     return True
-'''
+"""
 
 
 def ordered(order: str = "", *headers: str, subject: str = "hello", body: str = "Hi\r\n") -> bytes:
