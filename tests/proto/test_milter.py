@@ -99,7 +99,8 @@ def test_only_what_an_mta_waits_for_is_owed() -> None:
 
 def test_a_new_negotiation_begins_anew() -> None:
     side = FilterSide()
-    side.feed(b"".join(map(render_command, [OFFER, Mail(b"<>"), Negotiate(2, 0x3F, 0x7F)])))
+    for command in (OFFER, Mail(b"<>"), Negotiate(2, 0x3F, 0x7F)):
+        side.feed(render_command(command))
     assert side.terms is not None
     assert (side.terms.version, side.in_message) == (2, False)
 

@@ -1,4 +1,4 @@
-"""A rule file that does with a message what its header `X-Order` says, and a mail with such an order: for tests with real MTAs."""
+"""A rule file that does with a message what its header `X-Order` says, and mails with such orders: for tests with MTAs."""
 
 __all__ = ["ACTIONS", "ORDERS", "ordered"]
 
