@@ -130,7 +130,7 @@ def test_messages_on_one_connection_know_nothing_of_each_other() -> None:
     with serving() as listener, Mta(listener.address) as mta:
         assert mta.say(*message(b"A: b\r\n\r\n", queue_id="1")) == told("1 a@example.org b@example.net 8")
         mta.say(Abort())
-        second = [Mail(b"<>"), Rcpt(b"<c@example.net>"), Header(b"A", b" bcd"), EndOfHeaders(), EndOfMessage()]
+        second: list[Command] = [Mail(b"<>"), Rcpt(b"<c@example.net>"), Header(b"A", b" bcd"), EndOfHeaders(), EndOfMessage()]
         assert mta.say(*second) == told("None  c@example.net 10")
         mta.say(*message(b"X: y\r\n\r\n" + b"z" * 1000, queue_id="3")[:-1], Abort())
         assert mta.say(*message(b"A: b\r\n\r\n", queue_id="4")) == told("4 a@example.org b@example.net 8")

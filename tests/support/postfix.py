@@ -3,21 +3,19 @@
 import os
 import pwd
 import shutil
-import smtplib
+import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.message import Message
-from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
 
 from tests.support.partners import Running, free_port, require, running
+from tests.support.smtp import taken_from
 
-__all__ = ["Postfix", "deliver", "running_postfix"]
+__all__ = ["Postfix", "running_postfix"]
 
 _SERVICES = """
 127.0.0.1:{port} inet n - n - - smtpd
@@ -45,35 +43,14 @@ class Postfix:
         self.folder = folder
         self.port = port
         self.process = process
-        self.conf = folder / "conf"
 
     @property
     def log(self) -> str:
         return (self.folder / "mail.log").read_text(errors="replace")
 
-    def mails(self, count: int = 1) -> list[Message]:
+    def mails(self, count: int = 1) -> list[bytes]:
         """What has arrived since the last call, in order of arrival; waits for so many mails, ten seconds at most."""
-        inbox = self.folder / "mail" / "all" / "new"
-        end = time.monotonic() + 10
-        while len(found := list(inbox.glob("*")) if inbox.exists() else []) < count and time.monotonic() < end:
-            time.sleep(0.02)
-        found.sort(key=lambda file: file.stat().st_mtime_ns)
-        mails = [BytesParser().parsebytes(file.read_bytes()) for file in found]
-        for file in found:
-            file.unlink()
-        assert len(mails) == count, f"{len(mails)} mails, {count} expected; {self.log}"
-        return mails
-
-    def raw_mail(self) -> bytes:
-        """The one mail that has arrived, as it lies in the mailbox."""
-        inbox = self.folder / "mail" / "all" / "new"
-        end = time.monotonic() + 10
-        while not (inbox.exists() and list(inbox.glob("*"))) and time.monotonic() < end:
-            time.sleep(0.02)
-        (file,) = inbox.glob("*")
-        data = file.read_bytes()
-        file.unlink()
-        return data
+        return taken_from(self.folder / "mail" / "all" / "new", count, told=lambda: self.log)
 
     @property
     def held(self) -> list[str]:
@@ -85,15 +62,13 @@ class Postfix:
         self._run("postsuper", "-H", "ALL")
         self._run("postqueue", "-f")
 
-    @property
-    def is_idle(self) -> bool:
-        """Nothing is in the queue."""
-        return "is empty" in self._run("postqueue", "-p")
+    def drop_held(self) -> None:
+        """Throw away what is on hold."""
+        self._run("postsuper", "-d", "ALL", "hold")
 
-    def _run(self, program: str, *words: str) -> str:
+    def _run(self, program: str, *words: str) -> None:
         path = require(program, package="postfix")
-        done = subprocess.run([path, "-c", self.conf, *words], capture_output=True, text=True, check=True, timeout=15)
-        return done.stdout + done.stderr
+        subprocess.run([path, "-c", self.folder / "conf", *words], capture_output=True, check=True, timeout=15)
 
 
 @contextmanager
@@ -109,8 +84,14 @@ def running_postfix(settings: Mapping[str, str]) -> Iterator[Postfix]:
         port = free_port()
         _write(folder, port, settings)
         subprocess.run([program, "-c", folder / "conf", "check"], check=True, capture_output=True, timeout=30)
+        (folder / "queue" / "quick-start").touch()  # it has just been checked
         with running([program, "-c", folder / "conf", "start-fg"], ready=port, patience=15.0) as process:
-            yield Postfix(folder, port, process)
+            try:
+                yield Postfix(folder, port, process)
+            finally:
+                # The script that we started only waits for its master process, which ends the others.
+                os.kill(int((folder / "queue" / "pid" / "master.pid").read_text()), signal.SIGTERM)
+                process.process.wait(10)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -149,22 +130,3 @@ def _write(folder: Path, port: int, settings: Mapping[str, str]) -> None:
     }
     (folder / "conf" / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in main.items()))
     (folder / "conf" / "master.cf").write_text(_SERVICES.format(port=port))
-
-
-def deliver(
-    port: int,
-    *mails: bytes,
-    sender: str = "ann@example.org",
-    recipients: Sequence[str] = ("bob@example.net",),
-) -> list[tuple[int, str]]:
-    """Hand mails to an MTA over one SMTP connection; gives for each its reply to the end of DATA."""
-    answers = []
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.org", timeout=15) as client:
-        client.ehlo()
-        for mail in mails:
-            client.mail(sender)
-            for recipient in recipients:
-                client.rcpt(recipient)
-            code, text = client.data(mail)
-            answers.append((code, text.decode()))
-    return answers
