@@ -43,9 +43,14 @@ check(mt.eom_check(conn, MT_RCPTADD, "<added@example.net>"), "no recipient was a
 check(mt.eom_check(conn, MT_RCPTDELETE, "<bob@example.net>"), "no recipient was deleted")
 mt.disconnect(conn)
 
--- No inserted headers here: the miltertest of Debian 12 itself crashes on that reply. Postfix and Sendmail are asked for them.
-
 conn = connected()
-accepted(conn, "body", "10")
-check(mt.eom_check(conn, MT_BODYCHANGE), "the body is as it was")
+accepted(conn, "headers", "9")
+check(mt.eom_check(conn, MT_HDRINSERT, "X-Top"), "no header at the top")
+check(mt.eom_check(conn, MT_HDRADD, "X-Folded"), "no header at the end")
+mt.disconnect(conn)
+
+-- A short body: the miltertest of Debian 12 itself crashes on a long one.
+conn = connected()
+accepted(conn, "short body", "10")
+check(mt.eom_check(conn, MT_BODYCHANGE, "new\r\n"), "the body is as it was")
 mt.disconnect(conn)

@@ -59,6 +59,8 @@ def ordered(task: Task) -> bool:
         task.set_pre_result(action, text, "orders")
     if order == "body":
         task.replace_body("new\\n.\\nbody " + "x" * 70000 + "\\nend\\n")
+    if order == "short body":
+        task.replace_body("new\\n")
     if order == "wait":
         sleep(1.0)
     if order == "tell":
