@@ -20,7 +20,11 @@ from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from tests.support.daemon import running_daemon
+from tests.support.orders import ORDERS, ordered
+from tests.support.partners import free_port
+from tests.support.postfix import running_postfix
 from tests.support.rules import mail
+from tests.support.smtp import deliver
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -159,6 +163,18 @@ def test_the_curl_of_the_readme_gets_an_answer(tmp_path: Path) -> None:
         words = shlex.split(line.replace("11333", str(daemon.port)))
         done = subprocess.run(["/usr/bin/env", *words], cwd=tmp_path, capture_output=True, timeout=15, check=True)
     assert set(json.loads(done.stdout)["symbols"]) == {"SUBJECT_SHOUTS"}
+
+
+def test_the_postconf_of_the_readme_connects_a_postfix(tmp_path: Path) -> None:
+    (block,) = [one.values[0] for one in blocks("sh", ROOT / "README.md") if one.values[0].startswith("postconf")]
+    words = shlex.split(block)
+    assert (words[:2], words[-2:]) == (["postconf", "-e"], ["postfix", "reload"])
+    port = free_port()
+    settings = dict(word.replace("11332", str(port)).split(" = ") for word in words[2:-2])
+    listener = f'[listen.milter]\nprotocol = "milter"\nbind = "127.0.0.1:{port}"\n'
+    with running_daemon(tmp_path, {"orders": ORDERS}, listener), running_postfix(settings) as postfix:
+        assert [code for code, _ in deliver(postfix.port, ordered("reject"), ordered())] == [554, 250]
+        postfix.mails(1)
 
 
 @pytest.mark.parametrize("line", blocks("sh", ROOT / "README.md"))

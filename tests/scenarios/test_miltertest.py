@@ -24,6 +24,6 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.mark.parametrize("script", ["verdicts", "many", "old"])
 def test_miltertest_is_content(port: int, script: str) -> None:
     program = require("miltertest", package="miltertest")
-    words = [program, "-D", f"port={port}", "-D", f"folder={SCRIPTS}", "-s", SCRIPTS / f"{script}.lua"]
+    words: list[str | Path] = [program, "-D", f"port={port}", "-D", f"folder={SCRIPTS}", "-s", SCRIPTS / f"{script}.lua"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=15, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 import smtplib
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from tests.support.partners import free_port
 from tests.support.postfix import Postfix, running_postfix
 from tests.support.sendmail import Sendmail, running_sendmail
 from tests.support.smtp import deliver, fields_of
+
+ROOT = Path(__file__).parents[2]
 
 Mta = Postfix | Sendmail
 
@@ -42,13 +45,18 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, milter_port: int) -> Iterat
 
 @pytest.fixture(scope="module")
 def postfix(daemon: Daemon, milter_port: int) -> Iterator[Postfix]:
-    with running_postfix({"smtpd_milters": f"inet:127.0.0.1:{milter_port}"}) as running:
+    """With the lines of contrib/postfix."""
+    lines = (ROOT / "contrib" / "postfix" / "filterd.cf").read_text().replace("11332", str(milter_port)).splitlines()
+    with running_postfix(dict(line.split(" = ") for line in lines if line and not line.startswith("#"))) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def sendmail(daemon: Daemon, milter_port: int) -> Iterator[Sendmail]:
-    with running_sendmail(milter_port) as running:
+    """With the line of contrib/sendmail."""
+    text = (ROOT / "contrib" / "sendmail" / "filterd.mc").read_text()
+    (settings,) = re.findall(r"^INPUT_MAIL_FILTER\(`filterd', `(.*)'\)dnl$", text, re.MULTILINE)
+    with running_sendmail(settings.replace("11332", str(milter_port))) as running:
         yield running
 
 

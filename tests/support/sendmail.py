@@ -33,7 +33,7 @@ O SuperSafe=False
 O HelpFile=
 O StatusFile=
 O InputMailFilters=filterd
-Xfilterd, S=inet:{milter}@127.0.0.1, F=T, T=C:5s;S:10s;R:20s;E:1m
+Xfilterd, {milter}
 HReceived: from $s ($_) by $j id $i; $b
 H?D?Date: $a
 H?M?Message-Id: <$t.$i@$j>
@@ -82,8 +82,8 @@ class Sendmail:
 
 
 @contextmanager
-def running_sendmail(milter: int) -> Iterator[Sendmail]:
-    """A Sendmail that asks the milter on this loopback port. Needs root, as Sendmail does."""
+def running_sendmail(milter: str) -> Iterator[Sendmail]:
+    """A Sendmail that asks a milter, `S=inet:PORT@127.0.0.1, …`. Needs root, as Sendmail does."""
     program = require("sendmail.sendmail", package="sendmail-bin, unpacked by .ci/run")
     if os.geteuid():
         pytest.skip("Sendmail runs as root only")
