@@ -32,6 +32,7 @@ __all__ = ["Conversation"]
 _ORDER = b"OCHMRTLNBE"  # in which commands, and the macros before them, come
 _BARE_LINE = re.compile(rb"\n(?![ \t])")
 _UNKNOWN = ("", "unknown")
+_REPEATED = 512 * 1024  # bytes of a header that is looked for in the body as well
 
 
 class Conversation:
@@ -211,7 +212,7 @@ class Conversation:
 
     def _repeated(self, body: bytes) -> int:
         """How many bytes at the beginning of the body are the header once more, as Stalwart up to 0.13 sends it."""
-        if not self.names or body[: len(self.names[0])].lower() != self.names[0]:
+        if not 0 < len(self._head) <= _REPEATED or body[: len(self.names[0])].lower() != self.names[0]:
             return 0
         end = find_header_end(body, 0, len(body))
         is_the_same = b"".join(body[: end.fields].lower().split()) == b"".join(self._head.lower().split())

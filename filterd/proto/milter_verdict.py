@@ -141,19 +141,21 @@ class _Edits:
 
     def remove(self, name: str, places: Sequence[object]) -> None:
         wanted = _name(name)
-        count = self.names.count(wanted.lower())
+        found = [at for at, one in enumerate(self.names) if one == wanted.lower()]
         gone: set[int] = set()
         for place in places:
             number = _number(place)
             if number == 0:
-                gone.update(range(1, count + 1))
-            elif number is not None and -count <= number <= count:
-                gone.add(number if number > 0 else count + number + 1)
-        for number in sorted(gone, reverse=True):
-            if not self._change(ChangeHeader(number, wanted, b""), Actions.CHANGE_HEADERS, f"{name} cannot be removed"):
-                return
-            at = [place for place, one in enumerate(self.names) if one == wanted.lower()][number - 1]
-            del self.names[at]
+                gone.update(range(1, len(found) + 1))
+            elif number is not None and -len(found) <= number <= len(found):
+                gone.add(number if number > 0 else len(found) + number + 1)
+        if gone and not self.terms.may(Actions.CHANGE_HEADERS):
+            self.made.undone.append(f"{name} cannot be removed")
+            return
+        self.made.replies += [ChangeHeader(number, wanted, b"") for number in sorted(gone, reverse=True)]
+        # Made anew, not cut one by one: a message may have come with thousands of them.
+        dropped = {found[number - 1] for number in gone}
+        self.names = [one for at, one in enumerate(self.names) if at not in dropped]
 
     def add(self, name: str, value: object) -> None:
         order: int | None = -1

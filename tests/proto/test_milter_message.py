@@ -257,6 +257,12 @@ def test_headers_that_are_repeated_before_the_body_are_dropped() -> None:
         assert talk.raw == b"Subject: one\r\n two\r\nTo: x\r\n\r\nHi\r\n"
 
 
+def test_a_header_is_not_looked_for_in_the_body_when_it_is_very_long() -> None:
+    header = Header(b"Subject", b" x" * 300_000)
+    talk = told(Mail(b"<>"), header, Body(b"Subject:" + b" x" * 300_000 + b"\r\n\r\nHi"), limits={"max_message": 10**7})
+    assert talk.raw.count(b"Subject:") == 2
+
+
 @pytest.mark.parametrize("body", [b"Subject: another\r\n\r\nHi\r\n", b"Subject: one", b"Hi\r\n\r\n"])
 def test_a_body_that_only_looks_like_headers_stays(body: bytes) -> None:
     talk = told(Mail(b"<>"), Header(b"Subject", b"one"), Body(body), keeps_space=False)

@@ -181,6 +181,15 @@ def test_places_of_removed_headers_count_in_the_message_as_it_came(places: objec
     assert made == [*(ChangeHeader(number, b"X-Old", b"") for number in removed), Accept()]
 
 
+def test_thousands_of_headers_are_removed_at_once() -> None:
+    made = replies("add header", names=[b"x-spam"] * 10_000)
+    assert made == [
+        *(ChangeHeader(number, b"X-Spam", b"") for number in range(10_000, 0, -1)),
+        AddHeader(b"X-Spam", b"Yes"),
+        Accept(),
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "reply"),
     [
