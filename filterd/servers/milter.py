@@ -126,6 +126,7 @@ class _Session:
         terms = self.side.terms
         assert terms is not None
         self.talk.keeps_space = terms.keeps_space
+        self.unanswered = False  # a message that was under way is none any more
         if terms.lacking:
             log.info("%s: the MTA does not let a filter %s", self.connection.peer, ", ".join(terms.lacking))
         self._send([terms.answer])

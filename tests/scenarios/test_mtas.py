@@ -3,7 +3,9 @@
 import ast
 import hashlib
 import re
+import shutil
 import smtplib
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -255,6 +257,34 @@ def test_bounces_and_utf8_names_are_no_trouble(mta: Mta) -> None:
     assert ast.literal_eval(fields["X-Told"])["from"] == ["<>"]
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            "NAME=client.example.org ADDR=192.0.2.55 LOGIN=ann",
+            {"ip": ["192.0.2.55"], "hostname": ["client.example.org"], "user": ["ann"]},
+        ),
+        ("NAME=[UNAVAILABLE] ADDR=192.0.2.56", {"ip": ["192.0.2.56"]}),
+    ],
+)
+def test_postfix_tells_who_the_client_is(postfix: Postfix, told: str, expected: dict[str, list[str]]) -> None:
+    with smtplib.SMTP("127.0.0.1", postfix.port, local_hostname="client.example.org", timeout=15) as client:
+        client.ehlo()
+        assert client.docmd("XCLIENT", told)[0] == 220
+        client.ehlo("helo.example.org")
+        client.mail("ann@example.org", ["SIZE=1000"])
+        client.rcpt("bob@example.net")
+        assert client.data(ordered("tell"))[0] == 250
+    request = ast.literal_eval(dict(fields_of(postfix.mails()[0]))["X-Told"])
+    assert {name: request.get(name) for name in ("ip", "hostname", "user")} == {
+        "ip": None,
+        "hostname": None,
+        "user": None,
+        **expected,
+    }
+    assert (request["helo"], request["x-rspamd-mail-esmtp-args"]) == (["helo.example.org"], ["SIZE=1000"])
+
+
 def test_one_line_of_the_log_has_the_mtas_queue_id(mta: Mta, daemon: Daemon) -> None:
     ((_, text),) = deliver(mta.port, ordered())
     mta.mails()
@@ -287,6 +317,19 @@ def test_a_worker_that_ends_answers_the_message_under_way_and_the_next_one_is_te
         with smtplib.SMTP("127.0.0.1", postfix.port, local_hostname="client.example.org", timeout=15) as client:
             client.ehlo()
             assert client.mail("ann@example.org")[0] == 451
+
+
+def test_a_socket_file_is_as_good_as_a_port() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="filterd"))
+    try:
+        folder.chmod(0o755)
+        where = folder / "milter.sock"
+        toml = f'[listen.milter]\nprotocol = "milter"\nbind = "unix:{where} mode=0666"\n{ACTIONS}'
+        with running_daemon(folder, {"orders": ORDERS}, toml), running_postfix({"smtpd_milters": f"unix:{where}"}) as postfix:
+            assert [code for code, _ in deliver(postfix.port, ordered("reject"), ordered())] == [554, 250]
+            postfix.mails(1)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_an_overloaded_filterd_has_the_sender_try_again(tmp_path: Path) -> None:

@@ -310,6 +310,14 @@ def test_who_speaks_something_else_is_named_in_the_log(
         assert b'{"error":"that is HTTP' in reply
 
 
+def test_a_new_negotiation_in_a_message_drops_the_message() -> None:
+    with serving() as listener, Mta(listener.address) as mta:
+        mta.say(*message()[:-1])
+        assert mta.say(POSTFIX) == [mta.terms.answer]
+        mta.client.send(b"\0\0\0\0").end()
+        assert mta.client.read_all() == b""
+
+
 def test_a_version_too_old_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     with serving() as listener, Client(listener.address) as client:
         assert client.send(render_command(Negotiate(1, 0, 0))).end().read_all() == b""

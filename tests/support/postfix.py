@@ -112,7 +112,7 @@ def _write(folder: Path, port: int, settings: Mapping[str, str]) -> None:
         "mail_owner": "postfix",
         "myhostname": "mx.example.net",
         "mydestination": "",
-        "mynetworks": "127.0.0.0/8",
+        "mynetworks": "127.0.0.0/8 192.0.2.0/24",
         "inet_interfaces": "127.0.0.1",
         "inet_protocols": "ipv4",
         "alias_maps": "",
@@ -125,6 +125,7 @@ def _write(folder: Path, port: int, settings: Mapping[str, str]) -> None:
         "virtual_minimum_uid": "1",
         "smtpd_recipient_restrictions": "permit_mynetworks, reject",
         "smtpd_peername_lookup": "no",
+        "smtpd_authorized_xclient_hosts": "127.0.0.1",
         "milter_default_action": "tempfail",
         **settings,
     }
