@@ -19,6 +19,7 @@ from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
+from filterd.proto.milter_options import WANTED_MACROS
 from tests.support.daemon import running_daemon
 from tests.support.orders import ORDERS, ordered
 from tests.support.partners import free_port
@@ -191,6 +192,12 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     assert [target for target in links if not (page.parent / target).exists()] == []
     named = re.findall(r"`((?:net|mail|proto|api|engine|servers|daemon|cli)/\w+\.py)`", text)
     assert [name for name in named if not (ROOT / "filterd" / name).exists()] == []
+
+
+def test_the_page_on_milters_names_every_macro_that_is_asked_for() -> None:
+    text = (ROOT / "docs" / "milter.md").read_text()
+    asked = {name for names in WANTED_MACROS.values() for name in names.split()}
+    assert {name for name in asked if f"`{name}`" not in text} == set()
 
 
 def test_every_public_name_is_in_the_documentation() -> None:
