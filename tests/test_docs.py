@@ -19,8 +19,13 @@ from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
+from filterd.proto.milter_options import WANTED_MACROS
 from tests.support.daemon import running_daemon
+from tests.support.orders import ORDERS, ordered
+from tests.support.partners import free_port
+from tests.support.postfix import running_postfix
 from tests.support.rules import mail
+from tests.support.smtp import deliver
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -161,6 +166,18 @@ def test_the_curl_of_the_readme_gets_an_answer(tmp_path: Path) -> None:
     assert set(json.loads(done.stdout)["symbols"]) == {"SUBJECT_SHOUTS"}
 
 
+def test_the_postconf_of_the_readme_connects_a_postfix(tmp_path: Path) -> None:
+    (block,) = [one.values[0] for one in blocks("sh", ROOT / "README.md") if one.values[0].startswith("postconf")]
+    words = shlex.split(block)
+    assert (words[:2], words[-2:]) == (["postconf", "-e"], ["postfix", "reload"])
+    port = free_port()
+    settings = dict(word.replace("11332", str(port)).split(" = ") for word in words[2:-2])
+    listener = f'[listen.milter]\nprotocol = "milter"\nbind = "127.0.0.1:{port}"\n'
+    with running_daemon(tmp_path, {"orders": ORDERS}, listener), running_postfix(settings) as postfix:
+        assert [code for code, _ in deliver(postfix.port, ordered("reject"), ordered())] == [554, 250]
+        postfix.mails(1)
+
+
 @pytest.mark.parametrize("line", blocks("sh", ROOT / "README.md"))
 def test_the_make_commands_of_the_readme_exist(line: str) -> None:
     words = shlex.split(line)
@@ -175,6 +192,12 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     assert [target for target in links if not (page.parent / target).exists()] == []
     named = re.findall(r"`((?:net|mail|proto|api|engine|servers|daemon|cli)/\w+\.py)`", text)
     assert [name for name in named if not (ROOT / "filterd" / name).exists()] == []
+
+
+def test_the_page_on_milters_names_every_macro_that_is_asked_for() -> None:
+    text = (ROOT / "docs" / "milter.md").read_text()
+    asked = {name for names in WANTED_MACROS.values() for name in names.split()}
+    assert {name for name in asked if f"`{name}`" not in text} == set()
 
 
 def test_every_public_name_is_in_the_documentation() -> None:

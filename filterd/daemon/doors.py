@@ -7,8 +7,10 @@ from filterd.daemon.schema import Listener
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.listen import Connection
+from filterd.proto.milter_verdict import Texts
 from filterd.servers.door import Door
 from filterd.servers.http import HttpServer
+from filterd.servers.milter import MilterServer
 from filterd.servers.spamc import SpamcServer
 
 __all__ = ["Scan", "Serve", "server_for"]
@@ -39,4 +41,23 @@ def _spamc(door: Listener, config: Config, scan: Scan) -> Serve:
     return Door({"spamc": spamc.serve, "rspamc": spamc.serve}, timeout=door.timeout).serve
 
 
-_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http, "spamc": _spamc}
+def _milter(door: Listener, config: Config, scan: Scan) -> Serve:
+    server = MilterServer(
+        scan,
+        max_message=config.limits.message,
+        timeout=door.timeout,
+        idle_timeout=door.keepalive_timeout,
+        texts=Texts(
+            door.reject_message,
+            door.tempfail_message,
+            door.quarantine_message,
+            door.spam_header,
+            door.discard_on_reject,
+            door.quarantine_on_reject,
+        ),
+        reject_oversized=door.oversize == "reject",
+    )
+    return server.serve
+
+
+_SERVERS: dict[str, Callable[[Listener, Config, Scan], Serve]] = {"http": _http, "spamc": _spamc, "milter": _milter}

@@ -80,8 +80,8 @@ def _threshold(value: object) -> object:
 
 
 def _protocol(value: object) -> object:
-    if value in ("milter", "control", "tcp", "smtp"):
-        raise ValueError('is not supported by this version of filterd ("http" and "spamc" are)')
+    if value in ("control", "tcp", "smtp"):
+        raise ValueError('is not supported by this version of filterd ("http", "spamc" and "milter" are)')
     return value
 
 
@@ -153,7 +153,7 @@ Servers: TypeAlias = Annotated[tuple[V, ...], BeforeValidator(_words)]
 Named: TypeAlias = Annotated[Mapping[str, V], AfterValidator(MappingProxyType)]
 Free: TypeAlias = Annotated[Mapping[str, Mapping[str, V]], AfterValidator(_read_only)]
 Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
-Protocol: TypeAlias = Annotated[Literal["http", "spamc"], BeforeValidator(_protocol)]
+Protocol: TypeAlias = Annotated[Literal["http", "spamc", "milter"], BeforeValidator(_protocol)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
 WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]

@@ -35,6 +35,7 @@ from filterd.daemon.fields import (
     WorkerCount,
     nothing,
 )
+from filterd.daemon.milter_keys import MilterKeys
 from filterd.daemon.origins import dotted
 
 __all__ = [
@@ -67,14 +68,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Listener(Section):
-    """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply."""
+class AnyListener(Section):
+    """What every front door has. `timeout` is for reading one request and for writing one reply."""
 
     protocol: Protocol
     bind: Annotated[Listed[Bind], Field(min_length=1)]
     max_connections: Count = 1000
     timeout: Timeout = 60.0
     keepalive_timeout: Duration = 60.0
+
+
+class Listener(MilterKeys, AnyListener):
+    """`[listen.NAME]`: a front door, with the keys of its protocol."""
 
 
 class Workers(Section):

@@ -1,0 +1,47 @@
+"""The keys of a `[listen.NAME]` section that only a milter door has.
+
+Promises: one of them in a section with another protocol is an error that names it; it would look as if it did something.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, model_validator
+
+__all__ = ["MilterKeys"]
+
+
+IDLE = 7210.0
+"""The `keepalive_timeout` of a milter, as in libmilter: longer than any MTA waits for its client."""
+
+
+class MilterKeys(BaseModel):
+    """What an MTA is told, and what becomes of what is rejected."""
+
+    reject_message: str = "Spam message rejected"
+    tempfail_message: str = "Try again later"
+    quarantine_message: str = "Spam message quarantined"
+    spam_header: str = "X-Spam"
+    discard_on_reject: bool = False
+    quarantine_on_reject: bool = False
+    oversize: Literal["tempfail", "reject"] = "tempfail"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_the_pace_of_clients(cls, section: Any) -> Any:
+        if isinstance(section, Mapping) and section.get("protocol") == "milter":
+            return {"keepalive_timeout": IDLE, **section}
+        return section
+
+    @model_validator(mode="after")
+    def _is_milter(self) -> "MilterKeys":
+        if getattr(self, "protocol", None) != "milter":
+            misplaced = [name for name in MilterKeys.model_fields if name in self.model_fields_set]
+            if misplaced:
+                raise ValueError(f'{misplaced[0]} is of no use without protocol = "milter"')
+        elif self.discard_on_reject and self.quarantine_on_reject:
+            raise ValueError("discard_on_reject and quarantine_on_reject exclude each other")
+        name = self.spam_header
+        if not name or not name.isascii() or not name.isprintable() or set(": ") & set(name):
+            raise ValueError(f'"{self.spam_header}" is no name of a header (spam_header)')
+        return self
