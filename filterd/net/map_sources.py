@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import gevent
 
 from filterd.mail.map_lines import MapBroken, MapReader
-from filterd.mail.maps import LiveMap
+from filterd.mail.maps import LiveMap, Map
 from filterd.net.event import Event
 from filterd.net.http import HttpClient
 from filterd.net.http_call import Call
@@ -56,7 +56,7 @@ class FileSource:
     def __init__(self, path: str, *, interval: float = 5.0, max_size: int = MAX_SIZE) -> None:
         self.place = path
         self.interval = interval
-        self._max_size = max_size
+        self.max_size = max_size
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> Iterable[bytes] | None:
@@ -77,8 +77,8 @@ class FileSource:
             self._seen = _identity(now)
             if not stat.S_ISREG(now.st_mode):
                 raise SourceFailed("is no file")
-            if now.st_size > self._max_size:
-                raise SourceFailed(f"has {now.st_size} bytes, and max_size is {self._max_size}")
+            if now.st_size > self.max_size:
+                raise SourceFailed(f"has {now.st_size} bytes, and max_size is {self.max_size}")
             while data := os.read(handle, _PIECE):
                 yield data
             if _identity(os.fstat(handle)) != self._seen:
@@ -144,12 +144,16 @@ class MapFeed:
         pieces = self.source.changed()
         if pieces is None:
             return False
+        self.live.replace(self.read(pieces))
+        return True
+
+    def read(self, pieces: Iterable[bytes]) -> Map:
+        """The map these pieces of text make; nothing is replaced by it. Raises MapBroken."""
         reader = MapReader(self.live.value.type, check=self._check)
         for piece in pieces:
             reader.feed(piece)
             _breathe()
-        self.live.replace(reader.close())
-        return True
+        return reader.close()
 
     def refresh(self, *, strict: bool = False) -> bool:
         """The same; what goes wrong is told in the log instead, once until it changes. With `strict` MapBroken is raised."""

@@ -21,6 +21,7 @@ from filterd.mail.verdict import Verdict
 from filterd.net.listen import Connection
 from filterd.outcome import RequestFailed
 from filterd.proto import http1, rspamd
+from filterd.proto.control import Reply
 
 __all__ = ["HttpServer"]
 
@@ -42,8 +43,11 @@ class HttpServer:
         max_message: int,
         timeout: float = 60.0,
         keepalive_timeout: float = 60.0,
+        first: Callable[[http1.Request, Connection], Reply | http1.Request] | None = None,
     ) -> None:
+        """`first` sees every request before all else and answers it, or gives the request to go on with."""
         self.scan = scan
+        self.first = first
         self.max_message = max_message
         self.timeout = timeout
         self.keepalive_timeout = keepalive_timeout
@@ -84,6 +88,11 @@ class HttpServer:
 
     def _answer(self, request: http1.Request, connection: Connection) -> tuple[bytes, bool]:
         keep = request.keep_alive and _asks_to_stay(request)
+        if self.first is not None:
+            answer = self.first(request, connection)
+            if isinstance(answer, Reply):
+                return self._reply(answer, request, keep=keep and not connection.draining)
+            request = answer
         command = rspamd.command(request.target)
         if command == "ping":
             return self._render(200, rspamd.PONG, request, keep=keep, content_type=rspamd.PLAIN), keep
@@ -108,6 +117,18 @@ class HttpServer:
             headers.append(("Message-Offset", str(len(body))))
             body += verdict.body if "milter" in envelope.flags else with_body(request.body, verdict.body)
         return self._render(200, body, request, keep=keep, headers=headers), keep
+
+    def _reply(self, reply: Reply, request: http1.Request, *, keep: bool) -> tuple[bytes, bool]:
+        rendered = self._render(
+            reply.status,
+            reply.body,
+            request,
+            keep=keep,
+            content_type=reply.content_type,
+            reason=reply.reason,
+            headers=reply.headers,
+        )
+        return rendered, keep
 
     def _error(self, status: int, text: str, domain: rspamd.ErrorDomain, request: http1.Request | None, *, keep: bool) -> bytes:
         return self._render(status, rspamd.render_error(text, domain), request, keep=keep, reason=text)
