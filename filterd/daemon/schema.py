@@ -22,6 +22,7 @@ from filterd.daemon.fields import (
     Named,
     NameServer,
     Natural,
+    Network,
     Protocol,
     Proxy,
     RecordType,
@@ -46,6 +47,7 @@ __all__ = [
     "FakeRecord",
     "ForcedAction",
     "Group",
+    "History",
     "Http",
     "Limits",
     "Listener",
@@ -56,6 +58,7 @@ __all__ = [
     "Results",
     "Rules",
     "Section",
+    "Store",
     "Symbol",
     "Workers",
 ]
@@ -68,13 +71,26 @@ class Section(BaseModel):
 
 
 class Listener(Section):
-    """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply."""
+    """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply.
+
+    The last three are for control listeners.
+    """
 
     protocol: Protocol
     bind: Annotated[Listed[Bind], Field(min_length=1)]
     max_connections: Count = 1000
     timeout: Timeout = 60.0
     keepalive_timeout: Duration = 60.0
+    password_file: FilePath | None = None
+    enable_password_file: FilePath | None = None
+    trusted: Listed[Network] = ("127.0.0.1", "::1")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Listener":
+        guards = sorted(self.model_fields_set & {"password_file", "enable_password_file", "trusted"})
+        if guards and self.protocol != "control":
+            raise ValueError(f'{", ".join(guards)}: only a listener with protocol = "control" asks who is there')
+        return self
 
 
 class Workers(Section):
@@ -287,6 +303,18 @@ class ForcedAction(Section):
     priority: Annotated[int, Field(ge=0, le=3)] = 1
 
 
+class Store(Section):
+    """`[store]`: no `path` means that nothing is kept over a restart."""
+
+    path: FilePath | None = None
+
+
+class History(Section):
+    """`[history]`: how many of the last messages are shown by control listeners; 0 keeps none."""
+
+    rows: Natural = 200
+
+
 class Log(Section):
     """`[log]`: no `file` means the standard error stream."""
 
@@ -316,6 +344,8 @@ class Config(Section):
     modules: Free[Any] = Field(default_factory=nothing)
     maps: Named[Map] = Field(default_factory=nothing)
     log: Log = Log()
+    store: Store = Store()
+    history: History = History()
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=nothing)
 

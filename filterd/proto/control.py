@@ -99,7 +99,7 @@ def argument(request: Request, name: str) -> str | None:
 
 
 def password(request: Request) -> bytes | None:
-    """The password of a request: header `Password`, else `password=` in the query, as `rspamc` and the web interface send it."""
+    """The password of a request: header `Password`, else `password=` in the query, as `rspamc` and the web pages send it."""
     found = next((value for name, value in request.headers if name == b"password"), None)
     if found is None and (written := argument(request, "password")) is not None:
         found = written.encode()

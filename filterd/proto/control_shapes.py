@@ -151,10 +151,10 @@ def _since_reset(totals: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frequency(totals: Mapping[str, Any], name: str, now: float) -> float:
-    hits: int = totals["symbols"].get(name, 0)
-    return round(hits / max(now - totals["started"], 1.0), 6)
+    hits, started = totals["symbols"].get(name, 0), totals["started"]
+    return float(round(hits / max(now - started, 1.0), 6))
 
 
 def _average(totals: Mapping[str, Any], name: str) -> float:
     runs, seconds = totals["rules"].get(name, (0, 0.0))[:2]
-    return round(seconds / runs, 6) if runs else 0.0
+    return float(round(seconds / runs, 6)) if runs else 0.0

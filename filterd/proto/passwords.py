@@ -80,7 +80,7 @@ def read_hash(line: str) -> PasswordHash:
     if match is None:
         raise BadHash('is no hash as "filterd password" prints it ($scrypt$ln=14,r=8,p=1$…)')
     cost, block, lanes = (int(match[name]) for name in ("ln", "r", "p"))
-    if not (10 <= cost <= 20 and 1 <= block and 1 <= lanes <= 4) or 128 * block * (2**cost + lanes) > MAX_MEMORY:
+    if not (10 <= cost <= 20 and block >= 1 and 1 <= lanes <= 4) or 128 * block * (2**cost + lanes) > MAX_MEMORY:
         raise BadHash(f"has costs outside of what is allowed here (ln={cost}, r={block}, p={lanes})")
     salt, digest = _decoded(match["salt"]), _decoded(match["hash"])
     return PasswordHash(cost, block, lanes, salt, digest)
