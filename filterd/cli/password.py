@@ -28,6 +28,8 @@ def password() -> None:
     else:
         written = sys.stdin.readline().rstrip("\r\n")
     try:
+        if written != written.strip():
+            raise ValueError("a password that begins or ends with a blank cannot be sent: HTTP takes blanks away there")
         line = hash_password(written.encode("utf-8", "surrogateescape"), os.urandom(SALT_BYTES))
     except ValueError as error:
         click.echo(str(error), err=True)

@@ -89,7 +89,11 @@ class HttpServer:
     def _answer(self, request: http1.Request, connection: Connection) -> tuple[bytes, bool]:
         keep = request.keep_alive and _asks_to_stay(request)
         if self.first is not None:
-            answer = self.first(request, connection)
+            try:
+                answer = self.first(request, connection)
+            except Exception:
+                log.exception("a request from %s could not be answered", connection.peer)
+                return self._error(500, "internal error, see the log", "task-error", request, keep=False), False
             if isinstance(answer, Reply):
                 return self._reply(answer, request, keep=keep and not connection.draining)
             request = answer

@@ -166,7 +166,9 @@ class Control:
         silent = sum(not one.get("responding", True) for one in workers)
         if not ready:
             return control.error(503, f"{silent} workers are not responding") if silent else control.success()
-        if any(one.get("responding", True) and one["ready"] and one["under_way"] < one["limit"] for one in workers):
+        # Of a worker that does not respond only its pid may be known.
+        able = [one for one in workers if one.get("responding", True) and one.get("ready")]
+        if any(one["under_way"] < one["limit"] for one in able):
             return control.success()
         return control.error(503, "no worker can take a message now: none is ready, or limits.tasks is reached")
 
