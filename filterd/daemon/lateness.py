@@ -18,7 +18,7 @@ class LatenessClock:
     def __init__(self, loop: Any, tell: Callable[[float], None]) -> None:
         self._tell = tell
         self._due = monotonic() + INTERVAL
-        self._timer = loop.timer(INTERVAL)
+        self._timer = loop.timer(INTERVAL, INTERVAL)
         self._timer.start(self._ring, update=True)
 
     def _ring(self) -> None:
@@ -26,6 +26,7 @@ class LatenessClock:
         now = monotonic()
         self._tell(max(now - self._due, 0.0))
         self._due = now + INTERVAL
+        # From now on, not from when it was due: a loop that was held is not late twice.
         self._timer.again(self._ring, update=True)
 
     def close(self) -> None:

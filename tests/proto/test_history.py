@@ -12,7 +12,10 @@ from filterd.mail.envelope import Envelope
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.proto.history import HEAD_BYTES, Judged, head_of, render_row, render_rows
 
-HEAD = b"From: Ann <ann@example.org>\r\nTo: bob@example.net, cyd@example.net\r\nCc: dan@example.net\r\nSubject: =?utf-8?q?h=C3=A9?=\r\n"
+HEAD = (
+    b"From: Ann <ann@example.org>\r\nTo: bob@example.net, cyd@example.net\r\nCc: dan@example.net\r\n"
+    b"Subject: =?utf-8?q?h=C3=A9?=\r\n"
+)
 RAW = HEAD + b"\r\nThe s3cret body\r\n\r\nof it"
 FAILURE = RuleFailure("BROKEN", "exception", "KeyError: 'x'", "/r/a.py:7", elapsed=0.5)
 

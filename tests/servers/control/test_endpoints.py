@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from filterd.daemon.statistics import Statistics
+from filterd.proto import control
 from filterd.proto.control_shapes import SymbolFacts
 from filterd.servers.control import endpoints
 from tests.support.client import Client
@@ -57,7 +58,7 @@ def test_healthy_is_that_all_respond_ready_that_one_can_take_a_message(
 
 def test_everything_else_is_behind_the_gate() -> None:
     with serving_control(passwords=(READ, None)) as listener:
-        for path in (*endpoints.control.ENDPOINTS, *endpoints.control.SCANS, "plugins", "plugins/selectors/list_extractors"):
+        for path in (*control.ENDPOINTS, *control.SCANS, "plugins", "plugins/selectors/list_extractors"):
             expected = 200 if path in ("ping", "healthy") else 503 if path == "ready" else 401
             assert ask(listener, f"/{path}", body=b"x", source=STRANGER).status == expected, path
         assert scanned == []
@@ -65,7 +66,7 @@ def test_everything_else_is_behind_the_gate() -> None:
 
 def test_every_path_that_is_known_is_answered() -> None:
     with serving_control() as listener:
-        answers = {path: ask(listener, f"/{path}", body=b"").status for path in endpoints.control.ENDPOINTS}
+        answers = {path: ask(listener, f"/{path}", body=b"").status for path in control.ENDPOINTS}
     assert {path for path, status in answers.items() if status == 500} == set()
     # Nothing says "success" that did nothing.
     for path in ("learnspam", "learnham", "learnclass", "fuzzyadd", "fuzzydel", "fuzzydelhash", "saveactions", "savesymbols"):
