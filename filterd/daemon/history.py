@@ -110,7 +110,7 @@ class History:
         # In a greenlet of its own: whoever asks may be stopped, and what is written half would be written twice.
         gevent.spawn(self.flush).join()
         count = max(last - first + 1, 0)
-        if self._store is not None:
+        if self._store is not None and not self._unstored:
             stored = self._store.run(lambda connection: _select(connection, first, min(count, self._most)))
             if stored is not None:
                 return stored

@@ -24,7 +24,7 @@ log = getLogger("filterd.store")
 
 T = TypeVar("T")
 
-LOCKED_FOR = 2.0
+LOCKED_FOR = 0.5
 """Seconds to wait, in a thread, for another worker's transaction."""
 
 

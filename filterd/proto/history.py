@@ -47,9 +47,14 @@ class Judged(NamedTuple):
 
 def head_of(raw: bytes) -> bytes:
     """The header of a message without its body; "" where no end of a header is found in the first `HEAD_BYTES`."""
-    ends = [end for blank in (b"\n\r\n", b"\n\n") if (end := raw.find(blank, 0, HEAD_BYTES)) >= 0]
-    if ends:
-        return raw[: min(ends) + 1]
+    # The blank line as the first line ends is looked for first, the other one only before it: a body has many line ends, and
+    # each is a step for the search.
+    first = raw.find(b"\n", 0, HEAD_BYTES)
+    likely, other = (b"\n\r\n", b"\n\n") if raw[first - 1 : first] == b"\r" else (b"\n\n", b"\n\r\n")
+    end = raw.find(likely, 0, HEAD_BYTES)
+    earlier = raw.find(other, 0, end + 1 if end >= 0 else HEAD_BYTES)
+    if earlier >= 0 or end >= 0:
+        return raw[: (earlier if earlier >= 0 else end) + 1]
     return raw if len(raw) <= HEAD_BYTES and _is_header(raw) else b""
 
 
