@@ -112,13 +112,16 @@ class Worker:
         assert self._assembly is not None
         assert self.books is not None
         if self.under_way >= self.config.limits.tasks:
+            why = f"{self.under_way} messages are being scanned (limits.tasks), try again later"
             self.books.statistics.refused += 1
-            raise Overloaded(f"{self.under_way} messages are being scanned (limits.tasks), try again later")
+            self._tell.unscanned(request, why)
+            raise Overloaded(why)
         self.under_way += 1
         try:
             verdict = self._assembly.engine.scan(request)
-        except Exception:
+        except Exception as error:
             self.books.statistics.failed += 1
+            self._tell.unscanned(request, f"internal error: {type(error).__name__}")
             raise
         finally:
             self.under_way -= 1
