@@ -11,7 +11,7 @@ from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.listen import Connection
 from filterd.net.map_sources import MapFeeds
-from filterd.servers.control import Access, Control, MapFiles
+from filterd.servers.control import Access, Control, MapFiles, StaticFiles
 from filterd.servers.http import HttpServer
 
 __all__ = ["Scan", "Serve", "control_for", "server_for"]
@@ -47,7 +47,12 @@ def control_for(door: Listener, config: Config, scan: Scan, books: Books, feeds:
         max_message=config.limits.message,
         timeout=door.timeout,
         keepalive_timeout=door.keepalive_timeout,
-        first=Control(Access(passwords_of(door), trusted), books, MapFiles(feeds, descriptions)),
+        first=Control(
+            Access(passwords_of(door), trusted),
+            books,
+            MapFiles(feeds, descriptions),
+            None if door.static_dir is None else StaticFiles(door.static_dir),
+        ),
     )
     return server.serve
 

@@ -2,8 +2,8 @@
 
 Promises:
 
-* A message has exactly one line, scanned or not, with every id by which it can be found again: the task's, the MTA's and the message's own.
-  No header and no text of a rule can make it two, or forge another.
+* A message has exactly one line, scanned or not, with every id by which it can be found again: the task's, the MTA's and the
+  message's own. No header and no text of a rule can make it two, or forge another.
 * A rule's bug is logged with the traceback from the user's own line on; the same bug again within a minute is counted, not
   repeated.
 * filterd writes nothing of a message's body, and no password. A rule's log lines and exceptions are the rule's affair.

@@ -73,7 +73,7 @@ class Section(BaseModel):
 class Listener(Section):
     """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply.
 
-    The last three are for control listeners.
+    The last four are for control listeners.
     """
 
     protocol: Protocol
@@ -84,12 +84,13 @@ class Listener(Section):
     password_file: FilePath | None = None
     enable_password_file: FilePath | None = None
     trusted: Listed[Network] = ("127.0.0.1", "::1")
+    static_dir: ExistingPath | None = None
 
     @model_validator(mode="after")
     def _guarded(self) -> "Listener":
-        guards = sorted(self.model_fields_set & {"password_file", "enable_password_file", "trusted"})
+        guards = sorted(self.model_fields_set & {"password_file", "enable_password_file", "trusted", "static_dir"})
         if guards and self.protocol != "control":
-            raise ValueError(f'{", ".join(guards)}: only a listener with protocol = "control" asks who is there')
+            raise ValueError(f'{", ".join(guards)}: only a listener with protocol = "control" has this')
         return self
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gevent import socket as gsocket
@@ -18,7 +19,7 @@ from filterd.net.map_sources import MapFeeds
 from filterd.net.stream import Address
 from filterd.proto.control_shapes import SymbolFacts
 from filterd.proto.passwords import PasswordHash, hash_password, read_hash
-from filterd.servers.control import Access, Control, MapFiles, Passwords
+from filterd.servers.control import Access, Control, MapFiles, Passwords, StaticFiles
 from filterd.servers.http import HttpServer
 
 __all__ = ["READ", "WRITE", "Answer", "TestBooks", "ask", "networks", "scanned", "serving_control"]
@@ -86,12 +87,14 @@ def serving_control(
     trusted: Sequence[str] = ("127.0.0.1",),
     feeds: MapFeeds | None = None,
     access: Callable[[Passwords, IpMap], Access] = Access,
+    static: Path | None = None,
     address: Address = ("127.0.0.1", 0),
 ) -> Iterator[Listener]:
     """A control listener; `passwords` are those for reading and for changing."""
     scanned.clear()
     gate = access(Passwords(*passwords), networks(*trusted))
-    control = Control(gate, TestBooks() if books is None else books, MapFiles(feeds or MapFeeds({}, ()), {}))
+    files = None if static is None else StaticFiles(static)
+    control = Control(gate, TestBooks() if books is None else books, MapFiles(feeds or MapFeeds({}, ()), {}), files)
     server = HttpServer(scan, max_message=100_000, first=control)
     listener = Listener(open_socket(address), server.serve, crew=Crew(), name="listen.control")
     listener.start()

@@ -21,6 +21,7 @@ from filterd.proto.http1 import Request
 from filterd.proto.rspamd import PONG
 from filterd.servers.control.access import Access, Rights
 from filterd.servers.control.map_files import MapFiles, MapRefused
+from filterd.servers.control.static_files import StaticFiles
 
 __all__ = ["Books", "Control"]
 
@@ -31,6 +32,7 @@ NO_FUZZY = "no fuzzy storage is configured: filterd keeps no hashes of messages"
 NO_GRAPH = "no graphs are kept: let Prometheus ask /metrics"
 IN_FILES = "scores and thresholds are changed in the configuration: conf/local.d"
 ROWS = 10_000
+ROOT = b"filterd answers here; who may ask what is in docs/running.md\n"
 
 
 class Books(Protocol):
@@ -65,7 +67,9 @@ class Books(Protocol):
 class Control:
     """Answers what comes to a control listener; give it to `HttpServer` as `first`."""
 
-    def __init__(self, access: Access, books: Books, maps: MapFiles) -> None:
+    def __init__(self, access: Access, books: Books, maps: MapFiles, files: StaticFiles | None = None) -> None:
+        """`files` are those of a web interface, for every path that is not the controller's."""
+        self.files = files
         self.access = access
         self.books = books
         self.maps = maps
@@ -100,7 +104,7 @@ class Control:
         path = control.path(request)
         match path:
             case "":
-                return Reply(200, b"filterd answers here; who may ask what is in docs/running.md\n", control.PLAIN)
+                return self._file(request) or Reply(200, ROOT, control.PLAIN)
             case "ping":
                 return Reply(200, PONG, control.PLAIN)
             case "healthy":
@@ -109,7 +113,7 @@ class Control:
                 return self._health(ready=True)
         level = "read" if path in control.SCANS or path.startswith("plugins") else control.ENDPOINTS.get(path)
         if level is None:
-            return Reply(404, b"Not found", control.PLAIN)
+            return self._file(request) or Reply(404, b"Not found", control.PLAIN)
         rights = self.access.judge(request, connection, level)
         if isinstance(rights, Reply):
             return rights
@@ -119,6 +123,9 @@ class Control:
         if answer is None:
             return control.error(404, f"{path}: there is no such plugin")
         return answer(request, rights, connection.peer)
+
+    def _file(self, request: Request) -> Reply | None:
+        return None if self.files is None else self.files.reply(request)
 
     # ---------------------------------------------------------------------------------------------------------------- counts
 
