@@ -15,6 +15,7 @@ from filterd.daemon.config import Config
 from filterd.daemon.history import SCHEMA, History
 from filterd.daemon.lateness import LatenessClock
 from filterd.daemon.recent_errors import RecentErrors
+from filterd.daemon.selectors import Selectors
 from filterd.daemon.statistics import Statistics, merged
 from filterd.daemon.store import Store
 from filterd.mail.request import ScanRequest
@@ -55,6 +56,8 @@ class Books:
         self.history = History(rows, None if path is None else Store(path, SCHEMA))
         self.collect: Callable[[], Sequence[Mapping[str, Any]]] = lambda: [self.statistics.snapshot()]
         self.reset: Callable[[], None] = self.statistics.reset
+        selectors = Selectors(assembly.engine)
+        self.words, self.fault, self.values = selectors.words, selectors.fault, selectors.values
         self._scoring = assembly.environment.scoring
         self._rules = assembly.rules.registry.rules
         self._clock: LatenessClock | None = None

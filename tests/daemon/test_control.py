@@ -169,6 +169,25 @@ def test_rspamc_gives_its_password(tmp_path: Path) -> None:
     assert not any(secret in written for secret in ("read me", "change me", '"wrong"'))
 
 
+# -- expressions
+
+
+def test_expressions_are_tried_on_a_message(plain: Controlled) -> None:
+    plugins = "/plugins/selectors"
+    assert {"from", "subject", "ip"} <= set(plain.ask(f"{plugins}/list_extractors").json)
+    transforms = plain.ask(f"{plugins}/list_transforms").json
+    assert transforms["lower"]["description"]
+    asked = f"{plugins}/check_message?selector=header(%27Subject%27).upper%3Bfrom(%27smtp%27)"
+    assert plain.ask(asked, {"From": "ann@example.org"}, body=MAIL).json == {
+        "success": True,
+        "data": ["HELLO", "ann@example.org"],
+    }
+    assert plain.ask(f"{plugins}/check_message?selector=user", body=MAIL).json == {"success": True, "data": []}
+    wrong = plain.ask(f"{plugins}/check_selector?selector=subjct").json
+    assert wrong["success"] is False
+    assert "did you mean 'subject'" in wrong["error"]
+
+
 # -- counts and metrics
 
 

@@ -62,6 +62,15 @@ class TestBooks:
     def clear_history(self) -> None:
         self.history.clear()
 
+    def words(self, kind: str) -> Mapping[str, str]:
+        return {kind: f"All {kind}"}
+
+    def fault(self, expression: str) -> str | None:
+        return None if expression == "subject" else f"no expression: {expression}"
+
+    def values(self, expression: str, message: ScanRequest) -> list[str]:
+        return [message.message.subject or "", message.envelope.helo or "", str(message.envelope.get("password"))]
+
 
 scanned: list[ScanRequest] = []
 

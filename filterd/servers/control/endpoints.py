@@ -12,13 +12,16 @@ from logging import getLogger
 from time import time
 from typing import Any, Protocol
 
+from filterd.mail.envelope import Envelope
+from filterd.mail.message import Message
+from filterd.mail.request import ScanRequest
 from filterd.net.listen import Connection
 from filterd.proto import control, control_shapes
 from filterd.proto.control import Reply
 from filterd.proto.control_shapes import SymbolFacts
 from filterd.proto.history import render_rows
 from filterd.proto.http1 import Request
-from filterd.proto.rspamd import PONG
+from filterd.proto.rspamd import PONG, scan_headers
 from filterd.servers.control.access import Access, Rights
 from filterd.servers.control.map_files import MapFiles, MapRefused
 from filterd.servers.control.static_files import StaticFiles
@@ -32,6 +35,7 @@ NO_FUZZY = "no fuzzy storage is configured: filterd keeps no hashes of messages"
 NO_GRAPH = "no graphs are kept: let Prometheus ask /metrics"
 IN_FILES = "scores and thresholds are changed in the configuration: conf/local.d"
 ROWS = 10_000
+SELECTORS = ["list_extractors", "list_transforms", "check_selector", "check_message"]
 ROOT = b"filterd answers here; who may ask what is in docs/running.md\n"
 
 
@@ -63,6 +67,15 @@ class Books(Protocol):
     def clear_history(self) -> None:
         """Forget the history."""
 
+    def words(self, kind: str) -> Mapping[str, str]:
+        """The "extractors" or the "transforms" of expressions, each with a sentence."""
+
+    def fault(self, expression: str) -> str | None:
+        """What is wrong with an expression."""
+
+    def values(self, expression: str, message: ScanRequest) -> list[str]:
+        """What a sound expression gives for a message."""
+
 
 class Control:
     """Answers what comes to a control listener; give it to `HttpServer` as `first`."""
@@ -89,7 +102,11 @@ class Control:
             "historyreset": self._clear_history,
             "errors": self._errors,
             "neighbours": _constant(control.as_json({})),
-            "plugins": _constant(control.as_json({})),
+            "plugins": _constant(control.as_json({"selectors": {"version": 1, "paths": SELECTORS}})),
+            "plugins/selectors/list_extractors": self._list_words,
+            "plugins/selectors/list_transforms": self._list_words,
+            "plugins/selectors/check_selector": self._check_selector,
+            "plugins/selectors/check_message": self._check_message,
             "bayes/classifiers": _constant(control.as_json({"classifiers": []})),
             "graph": _constant(control.error(404, NO_GRAPH)),
             **dict.fromkeys(("learnspam", "learnham", "learnclass"), _constant(control.error(501, NO_CLASSIFIER))),
@@ -178,6 +195,25 @@ class Control:
         if any(one["under_way"] < one["limit"] for one in able):
             return control.success()
         return control.error(503, "no worker can take a message now: none is ready, or limits.tasks is reached")
+
+    # ------------------------------------------------------------------------------------------------------------- selectors
+
+    def _list_words(self, request: Request, rights: Rights, peer: str) -> Reply:
+        kind = control.path(request).rpartition("list_")[2]
+        return control.as_json({name: {"description": text} for name, text in self.books.words(kind).items()})
+
+    def _check_selector(self, request: Request, rights: Rights, peer: str) -> Reply:
+        fault = self.books.fault(control.argument(request, "selector") or "")
+        return control.success() if fault is None else control.as_json({"success": False, "error": fault})
+
+    def _check_message(self, request: Request, rights: Rights, peer: str) -> Reply:
+        expression = control.argument(request, "selector") or ""
+        fault = self.books.fault(expression)
+        if fault is not None:
+            return control.error(400, fault)
+        envelope = Envelope(scan_headers(control.without_password(request)))
+        values = self.books.values(expression, ScanRequest(Message(request.body), envelope, "control", peer))
+        return control.as_json({"success": True, "data": values})
 
     # ------------------------------------------------------------------------------------------------------------------ maps
 

@@ -138,6 +138,23 @@ def test_errors_are_the_newest_first() -> None:
         assert [one["message"] for one in ask(listener, "/errors").json] == ["c", "b", "a"]
 
 
+def test_expressions_can_be_tried_out() -> None:
+    with serving_control(passwords=(READ, None)) as listener:
+        plugins = "/plugins/selectors"
+        assert ask(listener, "/plugins").json["selectors"]["paths"] == endpoints.SELECTORS
+        for kind in ("extractors", "transforms"):
+            assert ask(listener, f"{plugins}/list_{kind}").json == {kind: {"description": f"All {kind}"}}
+        assert ask(listener, f"{plugins}/check_selector?selector=subject").json == {"success": True}
+        assert ask(listener, f"{plugins}/check_selector?selector=sub%20ject").json == {
+            "success": False,
+            "error": "no expression: sub ject",
+        }
+        asked = f"{plugins}/check_message?selector=subject"
+        answer = ask(listener, asked, {"Helo": "h", "Password": "read me"}, body=MAIL, source=STRANGER)
+        assert answer.json == {"success": True, "data": ["hello", "h", "None"]}
+        assert ask(listener, f"{plugins}/check_message", body=MAIL).status == 400
+
+
 def test_who_changes_something_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="filterd.control")
     with serving_control() as listener:
