@@ -26,7 +26,7 @@ def password() -> None:
     if sys.stdin.isatty():
         written = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True, default="", show_default=False)
     else:
-        written = sys.stdin.readline().rstrip("\r\n")
+        written = _first_line(sys.stdin.fileno()).decode("utf-8", "surrogateescape")
     try:
         if written != written.strip():
             raise ValueError("a password that begins or ends with a blank cannot be sent: HTTP takes blanks away there")
@@ -35,3 +35,11 @@ def password() -> None:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
     click.echo(line)
+
+
+def _first_line(descriptor: int) -> bytes:
+    """The first line and nothing after it: the next command of a script may have the rest."""
+    read = b""
+    while (byte := os.read(descriptor, 1)) not in (b"", b"\n"):
+        read += byte
+    return read.removesuffix(b"\r")

@@ -25,6 +25,19 @@ def test_the_first_line_of_the_input_is_hashed() -> None:
     assert done.stdout.count(b"\n") == 1
 
 
+def test_what_follows_is_left_for_the_next() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m filterd password && "$0" -m filterd password', sys.executable],
+        input=b"one\ntwo\n",
+        capture_output=True,
+        timeout=15,
+        check=True,
+    )
+    first, second = map(read_hash, done.stdout.decode().splitlines())
+    assert first.fits(b"one")
+    assert second.fits(b"two")
+
+
 def test_no_two_hashes_are_equal() -> None:
     assert piped(b"x\n").stdout != piped(b"x\n").stdout
 
