@@ -86,9 +86,7 @@ class Access:
         self._gate: list[Event] = []
 
     def judge(self, request: Request, connection: Connection, level: Level) -> Rights | Reply:
-        """What the request may do, where that is enough for `level`; else the reply that refuses it."""
-        if level == "open":
-            return "none"
+        """What the request may do, where that is enough for `level` ("read" or "write"); else the reply that refuses it."""
         host = control.host_of(connection.peer)
         named = control.forwarded(request)
         is_local = host is None and isinstance(connection.listener.address, str)

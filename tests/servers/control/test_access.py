@@ -247,6 +247,17 @@ def test_who_goes_away_while_it_waits_for_its_turn_leaves_it_to_the_next() -> No
     assert (gate._comparing, gate._gate) == (0, [])
 
 
+def test_who_goes_away_in_the_moment_its_turn_comes_hands_it_on() -> None:
+    gate = Slow(Passwords(READ, WRITE), IpMap())
+    gate._comparing = access_module.AT_ONCE
+    waiting = gevent.spawn(gate._compared, b"x")
+    gevent.sleep(0.01)
+    waiting.kill(block=False)
+    gate._next()
+    waiting.join()
+    assert (gate.begun, gate._comparing, gate._gate) == (0, access_module.AT_ONCE - 1, [])
+
+
 def test_one_password_takes_as_long_as_another() -> None:
     """Both hashes are compared whatever the first says: seen by what is called, not by a clock."""
     compared: list[bytes] = []
