@@ -19,7 +19,7 @@ from tests.support.control import Answer, ask
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.engine import MAIL
 from tests.support.many import Started
-from tests.support.partners import free_port, require
+from tests.support.partners import free_port, require, running
 
 RULES = {
     "some": """\
@@ -384,3 +384,61 @@ def test_from_elsewhere_only_the_probes_are_open(plain: Controlled) -> None:
         assert plain.ask(path, source=STRANGER).status == 200
     for path in ("/stat", "/history", "/metrics", "/checkv2", "/statreset"):
         assert plain.ask(path, source=STRANGER).status == 401
+
+
+NGINX = """\
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+http {{
+  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://127.0.0.1:{control};
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }}
+  }}
+}}
+"""
+
+
+def test_behind_nginx_its_clients_are_judged(tmp_path: Path) -> None:
+    nginx = require("nginx", package="nginx-light")
+    port = free_port()
+    with controlled(tmp_path, passwords=True) as one:
+        conf = tmp_path / "nginx.conf"
+        conf.write_text(NGINX.format(folder=tmp_path, port=port, control=one.port))
+        with running([nginx, "-e", tmp_path / "error.log", "-p", tmp_path, "-c", conf], ready=port):
+            assert ask(port, "/statreset").status == 200
+            assert ask(port, "/stat", source=STRANGER).status == 401
+            # What the client writes into the header itself does not help it.
+            assert ask(port, "/stat", {"X-Forwarded-For": "127.0.0.1"}, source=STRANGER).status == 401
+            assert ask(port, "/stat", {"X-Real-IP": "127.0.0.1"}, source=STRANGER).status == 401
+            assert ask(port, "/stat", {"Password": "read me"}, source=STRANGER).status == 200
+            # Guesses are counted against the client, not against the proxy.
+            for _ in range(11):
+                last = ask(port, "/stat", {"Password": "guess"}, source=STRANGER).status
+            assert last == 429
+            assert ask(port, "/stat", {"Password": "read me"}, source="127.0.0.3").status == 200
+
+
+def test_the_web_interface_of_rspamd_is_served_with_all_its_files(tmp_path: Path) -> None:
+    require("rspamc", package="rspamd")
+    folder = Path("/usr/share/rspamd/www")
+    if not folder.is_dir():
+        pytest.skip("this package of rspamd has no web interface")
+    with controlled(tmp_path, top=f'static_dir = "{folder}"\n') as one:
+        page = one.ask("/", source=STRANGER)
+        assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        named = re.findall(r'(?:src|href)="\./([^"#?]+)', page.body.decode())
+        assert "js/lib/require.min.js" in named
+        for name in [*named, "js/app/rspamd.js", "js/app/history.js"]:
+            answer = one.ask(f"/{name}", source=STRANGER)
+            assert (answer.status, answer.body) == (200, (folder / name).read_bytes())
+        # What it asks first: without a password it shows its dialogue, with one it goes on.
+        assert one.ask("/stat", source=STRANGER).status == 401
+        own = {"Origin": "http://127.0.0.1", "Password": "", "X-Requested-With": "XMLHttpRequest"}
+        for path in ("stat", "auth", "neighbours", "symbols", "actions", "maps", "errors", "history"):
+            assert one.ask(f"/{path}", own).status == 200

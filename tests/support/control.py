@@ -145,7 +145,7 @@ def ask(
     else:
         sock = gsocket.create_connection(address, timeout=10, source_address=(source, 0))
     lines = [f"{method or ('GET' if body is None else 'POST')} {path} HTTP/1.1", "Host: 127.0.0.1"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    lines += [f"{name}: {value}" for name, value in {"Connection": "close", **(headers or {})}.items()]
     lines += [] if body is None else [f"Content-Length: {len(body)}"]
     with sock:
         sock.sendall("\r\n".join([*lines, "", ""]).encode() + (body or b""))
