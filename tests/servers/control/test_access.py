@@ -1,6 +1,7 @@
 """The gate of a control listener over real connections: trusted addresses, passwords, proxies, pages, guessing."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,7 @@ from filterd.net.listen import Listener
 from filterd.servers.control import access as access_module
 from filterd.servers.control.access import Access, Passwords, Rights
 from filterd.servers.control.attempts import Attempts
-from tests.support.control import READ, WRITE, Answer, TestBooks, ask, serving_control
+from tests.support.control import READ, WRITE, Answer, ask, serving_control
 from tests.support.many import Started
 
 STRANGER = "127.0.0.2"
@@ -272,9 +273,21 @@ def test_one_password_takes_as_long_as_another() -> None:
     assert compared == [b"read me", b"read me", b"no", b"no"]
 
 
-def test_comparing_does_not_hold_the_loop(hub_free: None) -> None:
-    with serving_control(TestBooks(), passwords=BOTH) as listener:
-        assert ask(listener, "/stat", {"Password": "change me"}, source=STRANGER).status == 200
+def test_others_are_answered_while_a_password_is_compared() -> None:
+    reading, writing = os.pipe()
+
+    class Waiting:
+        def fits(self, password: bytes) -> bool:
+            return os.read(reading, 1) == b"y"
+
+    with serving_control(passwords=(Waiting(), None)) as listener:  # type: ignore[arg-type]
+        started: Started[Answer] = Started([partial(ask, listener, "/auth", {"Password": "x"}, source=STRANGER)])
+        gevent.sleep(0.05)
+        assert ask(listener, "/stat").status == 200
+        os.write(writing, b"y")
+        assert started.values()[0].json["auth"] == "ok"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_the_log_of_a_wrong_password_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
