@@ -192,14 +192,15 @@ def slow(**options: Any) -> Iterator[tuple[Slow, Listener]]:
 
 
 def test_only_a_few_passwords_are_compared_at_a_time_and_few_wait() -> None:
+    room = access_module.AT_ONCE + access_module.WAITING
     with slow(attempts=Attempts(allowed=1000)) as (gate, listener):
         guesses = [partial(ask, listener, "/stat", {"Password": f"{n}"}, source=STRANGER) for n in range(40)]
         started: Started[Answer] = Started(guesses)
-        gevent.sleep(0.2)
+        while sum(job.ready() for job in started._jobs) < 40 - room:
+            gevent.sleep(0.01)
         assert (gate.begun, gate.now) == (access_module.AT_ONCE, access_module.AT_ONCE)
         gate.go.set()
         answers = started.values()
-    room = access_module.AT_ONCE + access_module.WAITING
     assert sorted(answer.status for answer in answers) == [401] * room + [429] * (40 - room)
     assert (gate.begun, gate.most) == (room, access_module.AT_ONCE)
 
@@ -209,7 +210,8 @@ def test_guesses_at_once_learn_no_more_than_guesses_one_after_the_other() -> Non
         started: Started[Answer] = Started(
             [partial(ask, listener, "/stat", {"Password": f"{n}"}, source=STRANGER) for n in range(16)]
         )
-        gevent.sleep(0.2)
+        while gate._comparing + len(gate._gate) < 16:
+            gevent.sleep(0.01)
         gate.go.set()
         answers = started.values()
     assert sorted(answer.status for answer in answers) == [401] * 3 + [429] * 13
