@@ -57,7 +57,7 @@ class History:
         self._new.append(
             Judged(
                 time(),
-                head_of(request.message.raw),
+                head_of(request.message),
                 request.message.size,
                 envelope,
                 request.door,
