@@ -10,6 +10,7 @@ import click
 
 from filterd import __version__
 from filterd.cli.check import check
+from filterd.cli.password import password
 from filterd.cli.rules import rules
 from filterd.cli.run import run
 from filterd.cli.scan import scan
@@ -26,5 +27,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (run, scan, check, rules):
+for command in (run, scan, check, rules, password):
     main.add_command(command)

@@ -13,6 +13,7 @@ from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
 from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.daemon.password_files import password_problems
 from filterd.daemon.schema import Composite, Symbol
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
@@ -78,7 +79,7 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
     `feeds` are the maps that the rules get (`file_maps`), and are filled from their files. Raises LoadError with all that is
     wrong, in those files and in the sections of the clients too.
     """
-    problems = client_problems(config) + read_files(feeds)
+    problems = client_problems(config) + password_problems(config) + read_files(feeds)
     token = loading_maps.set(feeds.maps)
     try:
         rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)

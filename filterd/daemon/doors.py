@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 
+from filterd.daemon.books import Books
 from filterd.daemon.config import Config
+from filterd.daemon.password_files import passwords_of
 from filterd.daemon.schema import Listener
+from filterd.mail.maps import IpMap
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.listen import Connection
+from filterd.net.map_sources import MapFeeds
 from filterd.proto.milter_verdict import Texts
+from filterd.servers.control import Access, Control, MapFiles, StaticFiles
 from filterd.servers.door import Door
 from filterd.servers.http import HttpServer
 from filterd.servers.milter import MilterServer
 from filterd.servers.spamc import SpamcServer
 
-__all__ = ["Scan", "Serve", "server_for"]
+__all__ = ["Scan", "Serve", "control_for", "server_for"]
 
 Scan = Callable[[ScanRequest], Verdict]
 Serve = Callable[[Connection], None]
@@ -56,6 +61,28 @@ def _milter(door: Listener, config: Config, scan: Scan) -> Serve:
             door.quarantine_on_reject,
         ),
         reject_oversized=door.oversize == "reject",
+    )
+    return server.serve
+
+
+def control_for(door: Listener, config: Config, scan: Scan, books: Books, feeds: MapFeeds) -> Serve:
+    """What serves one connection of a control listener: HTTP, with somebody at the gate."""
+    trusted = IpMap()
+    for network in door.trusted:
+        trusted.add(network, True)
+    trusted.finish()
+    descriptions = {name: section.description for name, section in config.maps.items()}
+    server = HttpServer(
+        scan,
+        max_message=config.limits.message,
+        timeout=door.timeout,
+        keepalive_timeout=door.keepalive_timeout,
+        first=Control(
+            Access(passwords_of(door), trusted),
+            books,
+            MapFiles(feeds, descriptions),
+            None if door.static_dir is None else StaticFiles(door.static_dir),
+        ),
     )
     return server.serve
 

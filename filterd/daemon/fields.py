@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from filterd.daemon import units
 from filterd.daemon.units import Address, Written
+from filterd.mail.maps import BadKey, IpMap
 from filterd.net.http_url import BadUrl, parse_url
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "NameServer",
     "Named",
     "Natural",
+    "Network",
     "Protocol",
     "Proxy",
     "RecordType",
@@ -80,8 +82,16 @@ def _threshold(value: object) -> object:
 
 
 def _protocol(value: object) -> object:
-    if value in ("control", "tcp", "smtp"):
-        raise ValueError('is not supported by this version of filterd ("http", "spamc" and "milter" are)')
+    if value in ("tcp", "smtp"):
+        raise ValueError('is not supported by this version of filterd ("http", "spamc", "milter" and "control" are)')
+    return value
+
+
+def _network(value: object) -> object:
+    try:
+        IpMap().add(value if isinstance(value, str) else "", True)
+    except BadKey:
+        raise ValueError('is not an IP address or a network ("192.0.2.1", "10.0.0.0/8", "2001:db8::/32")') from None
     return value
 
 
@@ -153,7 +163,8 @@ Servers: TypeAlias = Annotated[tuple[V, ...], BeforeValidator(_words)]
 Named: TypeAlias = Annotated[Mapping[str, V], AfterValidator(MappingProxyType)]
 Free: TypeAlias = Annotated[Mapping[str, Mapping[str, V]], AfterValidator(_read_only)]
 Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
-Protocol: TypeAlias = Annotated[Literal["http", "spamc", "milter"], BeforeValidator(_protocol)]
+Protocol: TypeAlias = Annotated[Literal["http", "spamc", "milter", "control"], BeforeValidator(_protocol)]
+Network: TypeAlias = Annotated[str, BeforeValidator(_network)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
 WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]

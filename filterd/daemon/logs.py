@@ -2,8 +2,8 @@
 
 Promises:
 
-* A message has exactly one line, with every id by which it can be found again: the task's, the MTA's and the message's own.
-  No header and no text of a rule can make it two, or forge another.
+* A message has exactly one line, scanned or not, with every id by which it can be found again: the task's, the MTA's and the
+  message's own. No header and no text of a rule can make it two, or forge another.
 * A rule's bug is logged with the traceback from the user's own line on; the same bug again within a minute is counted, not
   repeated.
 * filterd writes nothing of a message's body, and no password. A rule's log lines and exceptions are the rule's affair.
@@ -127,8 +127,13 @@ class MessageLog:
     def __init__(self, write: Callable[[str], None], format: str = "json", level: str = "info") -> None:
         self._write = write
         self._render = _json_line if format == "json" else _text_line
+        self._render_unscanned = _unscanned_json_line if format == "json" else _unscanned_text_line
         # At level warning and above only messages on which something failed are told.
         self._only_failures = LEVELS[level] > logging.INFO
+
+    def unscanned(self, request: ScanRequest, why: str) -> None:
+        """A message without a verdict: refused, or filterd itself failed. Told at every level, whatever its client wants."""
+        self._write(self._render_unscanned(request, why))
 
     def __call__(self, request: ScanRequest, verdict: Verdict) -> None:
         if "no_log" in request.envelope.flags or (self._only_failures and not verdict.failures):
@@ -136,15 +141,15 @@ class MessageLog:
         self._write(self._render(request, verdict))
 
 
-def _json_line(request: ScanRequest, verdict: Verdict) -> str:
+def _head(request: ScanRequest, level: str, task_id: str | None, message_id: str | None) -> dict[str, Any]:
     envelope = request.envelope
-    line: dict[str, Any] = {
+    return {
         "time": _timestamp(time()),
-        "level": "warning" if verdict.failures else "info",
+        "level": level,
         "logger": "filterd.message",
-        "task_id": verdict.task_id,
+        "task_id": task_id,
         "queue_id": envelope.queue_id,
-        "message_id": verdict.message_id,
+        "message_id": message_id,
         "door": request.door,
         "peer": request.peer,
         "ip": envelope.ip,
@@ -152,6 +157,12 @@ def _json_line(request: ScanRequest, verdict: Verdict) -> str:
         "from": envelope.mail_from,
         "rcpts": envelope.rcpts,
         "size": request.message.size,
+    }
+
+
+def _json_line(request: ScanRequest, verdict: Verdict) -> str:
+    envelope = request.envelope
+    line = _head(request, "warning" if verdict.failures else "info", verdict.task_id, verdict.message_id) | {
         "action": verdict.action,
         "score": round(verdict.score, 3),
         "required_score": verdict.required_score,
@@ -167,21 +178,38 @@ def _json_line(request: ScanRequest, verdict: Verdict) -> str:
     return _json(line) + "\n"
 
 
-def _text_line(request: ScanRequest, verdict: Verdict) -> str:
+def _unscanned_json_line(request: ScanRequest, why: str) -> str:
+    line = _head(request, "error", None, request.message.message_id) | {"action": None, "unscanned": why}
+    if request.envelope.log_tag:
+        line["log_tag"] = request.envelope.log_tag
+    return _json(line) + "\n"
+
+
+def _text_head(request: ScanRequest, level: str, task_id: str | None, message_id: str | None) -> str:
     envelope = request.envelope
+    tag = f" tag={_printable(envelope.log_tag)}" if envelope.log_tag else ""
+    return (
+        f"{_timestamp(time())} {level:7} filterd.message: "
+        f"id={task_id or '-'} qid={_printable(envelope.queue_id)} mid=<{_printable(message_id)}>{tag} "
+        f"ip={_printable(envelope.ip)} user={_printable(envelope.user)} from=<{_printable(envelope.mail_from)}> "
+        f"rcpts=<{_printable(','.join(envelope.rcpts))}> size={request.message.size}"
+    )
+
+
+def _unscanned_text_line(request: ScanRequest, why: str) -> str:
+    return f"{_text_head(request, 'error', None, request.message.message_id)} NOT SCANNED: {_printable(why, '')}\n"
+
+
+def _text_line(request: ScanRequest, verdict: Verdict) -> str:
     required = "none" if verdict.required_score is None else f"{verdict.required_score:.2f}"
     symbols = ",".join(
         f"{name}({hit.score:.2f}){{{';'.join(hit.options)}}}" if hit.options else f"{name}({hit.score:.2f})"
         for name, hit in verdict.symbols.items()
     )
-    tag = f" tag={_printable(envelope.log_tag)}" if envelope.log_tag else ""
     failures = "".join(f"; FAILED {failure}" for failure in verdict.failures)
+    head = _text_head(request, "warning" if verdict.failures else "info", verdict.task_id, verdict.message_id)
     return (
-        f"{_timestamp(time())} {'warning' if verdict.failures else 'info':7} filterd.message: "
-        f"id={verdict.task_id} qid={_printable(envelope.queue_id)} mid=<{_printable(verdict.message_id)}>{tag} "
-        f"ip={_printable(envelope.ip)} user={_printable(envelope.user)} from=<{_printable(envelope.mail_from)}> "
-        f"rcpts=<{_printable(','.join(envelope.rcpts))}> size={request.message.size} "
-        f"{_printable(verdict.action)}: [{verdict.score:.2f}/{required}] [{_printable(symbols, '')}] "
+        f"{head} {_printable(verdict.action)}: [{verdict.score:.2f}/{required}] [{_printable(symbols, '')}] "
         f"{verdict.seconds * 1000:.1f} ms{_printable(failures, '')}\n"
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from filterd.daemon.control_keys import ControlKeys
 from filterd.daemon.fields import (
     Bind,
     Count,
@@ -47,6 +48,7 @@ __all__ = [
     "FakeRecord",
     "ForcedAction",
     "Group",
+    "History",
     "Http",
     "Limits",
     "Listener",
@@ -57,6 +59,7 @@ __all__ = [
     "Results",
     "Rules",
     "Section",
+    "Store",
     "Symbol",
     "Workers",
 ]
@@ -78,7 +81,7 @@ class AnyListener(Section):
     keepalive_timeout: Duration = 60.0
 
 
-class Listener(MilterKeys, AnyListener):
+class Listener(MilterKeys, ControlKeys, AnyListener):
     """`[listen.NAME]`: a front door, with the keys of its protocol."""
 
 
@@ -292,6 +295,18 @@ class ForcedAction(Section):
     priority: Annotated[int, Field(ge=0, le=3)] = 1
 
 
+class Store(Section):
+    """`[store]`: no `path` means that nothing is kept over a restart."""
+
+    path: FilePath | None = None
+
+
+class History(Section):
+    """`[history]`: how many of the last messages are shown by control listeners; 0 keeps none."""
+
+    rows: Natural = 200
+
+
 class Log(Section):
     """`[log]`: no `file` means the standard error stream."""
 
@@ -321,6 +336,8 @@ class Config(Section):
     modules: Free[Any] = Field(default_factory=nothing)
     maps: Named[Map] = Field(default_factory=nothing)
     log: Log = Log()
+    store: Store = Store()
+    history: History = History()
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=nothing)
 

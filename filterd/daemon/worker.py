@@ -19,8 +19,9 @@ import gevent
 from gevent.event import Event
 
 from filterd.daemon.assembly import Assembly, assemble
+from filterd.daemon.books import Books
 from filterd.daemon.config import Config
-from filterd.daemon.doors import server_for
+from filterd.daemon.doors import control_for, server_for
 from filterd.daemon.logs import FailureLog, MessageLog, set_up_logging
 from filterd.daemon.units import Address
 from filterd.mail.hosts import load_suffixes
@@ -45,6 +46,9 @@ class Worker:
         self._ending = Event()
         self._assembly: Assembly | None = None
         self._tell: Any = None
+        self.books: Books | None = None
+        self._count: Any = None
+        self._is_ready = False
 
     def start(self) -> None:
         """Load the rules, open the doors, and say where they are."""
@@ -53,6 +57,8 @@ class Worker:
         self._tell = MessageLog(write, config.log.format, config.log.level)
         close_forgotten_timeouts()
         self._assembly = assemble(config, on_failure=FailureLog())
+        self.books = Books(config, self._assembly, self.listeners, self._state)
+        self._count = self.books.count
         try:
             self._assembly.maps.fetch()
             self._assembly.hooks.load()
@@ -65,18 +71,24 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 10, 50)
+        self.books.open()
         for listener in self.listeners:
             listener.start()
+        self._is_ready = True
         self._assembly.maps.start()
         self._assembly.hooks.start()
         log.info("ready: %d rules from %d files", len(self._assembly.engine.rules), len(self._assembly.rules.files))
 
     def _open_doors(self) -> None:
-        assembly = self._assembly
+        assembly, books = self._assembly, self.books
         assert assembly is not None
+        assert books is not None
         refused: list[str] = []
         for name, door in self.config.listen.items():
-            serve = server_for(door, self.config, self.scan)
+            if door.protocol == "control":
+                serve = control_for(door, self.config, self.scan, books, assembly.maps)
+            else:
+                serve = server_for(door, self.config, self.scan)
             for bind in door.bind:
                 try:
                     sock = _socket(bind)
@@ -98,13 +110,22 @@ class Worker:
     def scan(self, request: ScanRequest) -> Verdict:
         """The joint between the doors and the engine. Raises Overloaded."""
         assert self._assembly is not None
+        assert self.books is not None
         if self.under_way >= self.config.limits.tasks:
-            raise Overloaded(f"{self.under_way} messages are being scanned (limits.tasks), try again later")
+            why = f"{self.under_way} messages are being scanned (limits.tasks), try again later"
+            self.books.statistics.refused += 1
+            self._tell.unscanned(request, why)
+            raise Overloaded(why)
         self.under_way += 1
         try:
             verdict = self._assembly.engine.scan(request)
+        except Exception as error:
+            self.books.statistics.failed += 1
+            self._tell.unscanned(request, f"internal error: {type(error).__name__}")
+            raise
         finally:
             self.under_way -= 1
+        self._count(request, verdict)
         self._tell(request, verdict)
         return verdict
 
@@ -119,6 +140,7 @@ class Worker:
         """Finish what is under way and close everything."""
         seconds = 2 * self.config.limits.task_timeout
         end = monotonic() + seconds
+        self._is_ready = False
         log.info("ending: %d messages under way, at most %g s", self.under_way, seconds)
         cut = sum(job.get() for job in [gevent.spawn(listener.drain, seconds) for listener in self.listeners])
         if cut:
@@ -128,11 +150,16 @@ class Worker:
         self._close()
         log.info("ended")
 
+    def _state(self) -> dict[str, Any]:
+        return {"ready": self._is_ready, "under_way": self.under_way, "limit": self.config.limits.tasks}
+
     def _close(self) -> None:
         for listener in self.listeners:
             listener.stop_accepting()
             if isinstance(listener.address, str):
                 Path(listener.address).unlink(missing_ok=True)
+        if self.books is not None:
+            self.books.close()
         if self._assembly is not None:
             self._assembly.close()
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import quote, unquote, urljoin
 
-__all__ = ["MAX_URL", "BadUrl", "Url", "is_local", "literal_address", "parse_url"]
+__all__ = ["MAX_URL", "BadUrl", "Url", "is_local", "literal_address", "parse_url", "shown_url"]
 
 _URL = re.compile(
     r"(https?)://(?:([^/?#]*)@)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+)(?::([0-9]{0,5}))?([/?][^#]*)?(?:#.*)?",
@@ -111,6 +111,16 @@ def _name(host: str) -> str:
     if not _HOST.fullmatch(host):
         raise BadUrl(f"{host[:200]!r} is no host name")
     return host
+
+
+def shown_url(url: str) -> str:
+    """The address as logs may have it: without a user, a password or the query, where keys of services are."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        return url
+    user = f"{url[: match.start(2)]}(hidden)@{url[match.end(2) + 1 :]}" if match[2] is not None else url
+    address, question, _ = user.partition("?")
+    return f"{address}?(hidden)" if question else address
 
 
 def literal_address(host: str) -> IPv4Address | IPv6Address | None:

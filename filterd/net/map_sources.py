@@ -11,6 +11,7 @@ Promises:
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from logging import getLogger
@@ -21,10 +22,11 @@ from typing import Any, Protocol
 import gevent
 
 from filterd.mail.map_lines import MapBroken, MapReader
-from filterd.mail.maps import LiveMap
+from filterd.mail.maps import LiveMap, Map
 from filterd.net.event import Event
 from filterd.net.http import HttpClient
 from filterd.net.http_call import Call
+from filterd.net.http_url import shown_url
 from filterd.outcome import RequestFailed
 
 __all__ = ["FileSource", "HttpSource", "MapFeed", "MapFeeds", "Source", "SourceFailed"]
@@ -33,6 +35,7 @@ log = getLogger("filterd.maps")
 
 MAX_SIZE = 64 * 2**20
 _PIECE = 16 * 1024
+_SECONDS = re.compile(r" \d+\.\d+ s\b")
 
 
 class SourceFailed(Exception):
@@ -56,7 +59,7 @@ class FileSource:
     def __init__(self, path: str, *, interval: float = 5.0, max_size: int = MAX_SIZE) -> None:
         self.place = path
         self.interval = interval
-        self._max_size = max_size
+        self.max_size = max_size
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> Iterable[bytes] | None:
@@ -77,8 +80,8 @@ class FileSource:
             self._seen = _identity(now)
             if not stat.S_ISREG(now.st_mode):
                 raise SourceFailed("is no file")
-            if now.st_size > self._max_size:
-                raise SourceFailed(f"has {now.st_size} bytes, and max_size is {self._max_size}")
+            if now.st_size > self.max_size:
+                raise SourceFailed(f"has {now.st_size} bytes, and max_size is {self.max_size}")
             while data := os.read(handle, _PIECE):
                 yield data
             if _identity(os.fstat(handle)) != self._seen:
@@ -100,7 +103,8 @@ class HttpSource:
     """A web address, asked every `interval` seconds whether it has something new (RFC 9110 13.1). Redirects are followed."""
 
     def __init__(self, url: str, client: HttpClient, *, interval: float = 300.0, max_size: int = MAX_SIZE) -> None:
-        self.place = url
+        self.place = shown_url(url)
+        self._url = url
         self.interval = interval
         self._client = client
         self._max_size = max_size
@@ -110,7 +114,7 @@ class HttpSource:
     def changed(self) -> Iterable[bytes] | None:
         """The pieces of the answer if it is another than the last."""
         call = Call(
-            self.place,
+            self._url,
             self._client.settings,
             headers={"If-None-Match": self._etag, "If-Modified-Since": self._modified},
             max_size=self._max_size,
@@ -144,12 +148,16 @@ class MapFeed:
         pieces = self.source.changed()
         if pieces is None:
             return False
+        self.live.replace(self.read(pieces))
+        return True
+
+    def read(self, pieces: Iterable[bytes]) -> Map:
+        """The map these pieces of text make; nothing is replaced by it. Raises MapBroken."""
         reader = MapReader(self.live.value.type, check=self._check)
         for piece in pieces:
             reader.feed(piece)
             _breathe()
-        self.live.replace(reader.close())
-        return True
+        return reader.close()
 
     def refresh(self, *, strict: bool = False) -> bool:
         """The same; what goes wrong is told in the log instead, once until it changes. With `strict` MapBroken is raised."""
@@ -175,8 +183,10 @@ class MapFeed:
         return f"the {len(self.live)} keys there are remain" if self.live.version else "the map is empty until that changes"
 
     def _complain(self, text: str) -> None:
-        if text != self._complaint:
-            self._complaint = text
+        # How long it took this time makes it no other complaint.
+        complaint = _SECONDS.sub("", text)
+        if complaint != self._complaint:
+            self._complaint = complaint
             log.warning("%s", text)
 
     def follow(self) -> None:

@@ -104,6 +104,7 @@ def _head(start: str, lines: list[str]) -> bytes:
     breaks = len(lines) + 2
     # Counting costs less than a look at each value: a line break from inside a value is one too many.
     if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
-        wrong = next(line for line in (start, *lines) if _BREAKS.search(line))
-        raise ValueError(f"CR, LF or NUL in {wrong!r}")
+        # Its name only: the value may be a key or a password, read from a file with its newline.
+        wrong = next(line for line in lines if _BREAKS.search(line))
+        raise ValueError(f"CR, LF or NUL in the value of header {wrong.partition(':')[0]}")
     return text.encode("utf-8", "surrogateescape")

@@ -24,6 +24,7 @@ from filterd.net.linger import answer_and_end
 from filterd.net.listen import Connection
 from filterd.proto import http1, rspamd
 from filterd.proto.compression import CODINGS, BadCompression, Coding, compress, decompress
+from filterd.proto.control import Reply
 from filterd.task import sleep
 
 __all__ = ["HttpServer"]
@@ -53,8 +54,11 @@ class HttpServer:
         max_message: int,
         timeout: float = 60.0,
         keepalive_timeout: float = 60.0,
+        first: Callable[[http1.Request, Connection], Reply | http1.Request] | None = None,
     ) -> None:
+        """`first` sees every request before all else and answers it, or gives the request to go on with."""
         self.scan = scan
+        self.first = first
         self.max_message = max_message
         self.timeout = timeout
         self.keepalive_timeout = keepalive_timeout
@@ -97,6 +101,15 @@ class HttpServer:
 
     def _answer(self, request: http1.Request, connection: Connection) -> tuple[bytes, bool]:
         keep = request.keep_alive and _asks_to_stay(request)
+        if self.first is not None:
+            try:
+                answer = self.first(request, connection)
+            except Exception:
+                log.exception("a request from %s could not be answered", connection.peer)
+                return self._error(500, "internal error, see the log", request, keep=False), False
+            if isinstance(answer, Reply):
+                return self._reply(answer, request, keep=keep and not connection.draining)
+            request = answer
         command = rspamd.command(request.target)
         if command == "ping":
             return self._render(200, rspamd.PONG, request, keep=keep, content_type=rspamd.PLAIN), keep
@@ -122,6 +135,18 @@ class HttpServer:
             body = compress(body, _let_others_run)
             headers += [("Compression", "zstd"), ("Content-Encoding", "zstd")]
         return self._render(200, body, request, keep=keep, headers=headers), keep
+
+    def _reply(self, reply: Reply, request: http1.Request, *, keep: bool) -> tuple[bytes, bool]:
+        rendered = self._render(
+            reply.status,
+            reply.body,
+            request,
+            keep=keep,
+            content_type=reply.content_type,
+            reason=reply.reason,
+            headers=reply.headers,
+        )
+        return rendered, keep
 
     def _message(self, body: bytes, coding: Coding | None, envelope: Envelope) -> bytes:
         if not body and any(envelope.get(name) for name in ("file", "path", "shm")):

@@ -175,7 +175,7 @@ class _Session:
         until = monotonic() + LINGER
         try:
             if error.spoken == "HTTP":
-                body = rspamd.render_error(str(error), "protocol-error")
+                body = rspamd.render_error(str(error))
                 reply = http1.render_response(400, body=body, content_type=rspamd.JSON, keep_alive=False, headers=())
                 connection.write(reply, until=until)
             elif self.unanswered:

@@ -158,6 +158,40 @@ def test_the_text_line_of_a_message_nobody_said_anything_about() -> None:
     )
 
 
+def test_a_message_without_a_verdict_has_its_line_too() -> None:
+    written: list[str] = []
+    one = request(queue_id="4F1", ip="192.0.2.7", from_="a@example.org", rcpt="b@example.net", log="no", log_tag="tag")
+    MessageLog(written.append, level="error").unscanned(one, "too many")
+    told = json.loads("".join(written))
+    assert told.pop("time").endswith("Z")
+    assert told == {
+        "level": "error",
+        "logger": "filterd.message",
+        "task_id": None,
+        "queue_id": "4F1",
+        "message_id": "1@example.org",
+        "door": "http",
+        "peer": "192.0.2.9:4711",
+        "ip": "192.0.2.7",
+        "user": None,
+        "from": "a@example.org",
+        "rcpts": ["b@example.net"],
+        "size": len(MAIL),
+        "action": None,
+        "unscanned": "too many",
+        "log_tag": "tag",
+    }
+
+
+def test_for_people_it_says_not_scanned() -> None:
+    written: list[str] = []
+    MessageLog(written.append, "text").unscanned(request(queue_id="4\nF"), "too\nmany")
+    assert "".join(written).split("Z ", 1)[1] == (
+        "error   filterd.message: id=- qid=4\\nF mid=<1@example.org> ip=- user=- from=<-> rcpts=<-> "
+        f"size={len(MAIL)} NOT SCANNED: too\\nmany\n"
+    )
+
+
 NASTY = [
     "a\nforged line",
     "a\r\nX",

@@ -7,10 +7,22 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import gevent
 import pytest
 
+from filterd.daemon.assembly import Assembly
+from filterd.daemon.books import Books
+from filterd.daemon.config import Config
+from filterd.daemon.logs import MessageLog
+from filterd.daemon.statistics import Statistics
+from filterd.daemon.worker import Worker
+from filterd.mail.envelope import Envelope
+from filterd.mail.message import Message
+from filterd.mail.request import ScanRequest
+from filterd.mail.verdict import Verdict
 from tests.support.client import Client
 from tests.support.daemon import ROOT, running_daemon, written
 from tests.support.engine import MAIL
@@ -65,6 +77,23 @@ def test_above_the_limit_of_tasks_a_message_is_refused_clearly(tmp_path: Path) -
         assert sorted(status for status, _ in replies) == [200, 200, 503, 503, 503]
         refused = json.loads(next(body for status, body in replies if status == 503))
         assert refused["error"] == "2 messages are being scanned (limits.tasks), try again later"
+
+
+def test_a_message_that_filterd_itself_fails_on_is_counted_and_has_its_line() -> None:
+    def broken(request: ScanRequest) -> Verdict:
+        raise LookupError("a fault of ours")
+
+    lines: list[str] = []
+    worker = Worker(Config())
+    worker._assembly = cast("Assembly", SimpleNamespace(engine=SimpleNamespace(scan=broken)))
+    worker.books = cast("Books", SimpleNamespace(statistics=Statistics()))
+    worker._tell = MessageLog(lines.append)
+    with pytest.raises(LookupError):
+        worker.scan(ScanRequest(Message(MAIL), Envelope.of(queue_id="4F1"), "http"))
+    told = json.loads("".join(lines))
+    assert (told["queue_id"], told["unscanned"]) == ("4F1", "internal error: LookupError")
+    assert worker.books.statistics.snapshot()["failed"] == 1
+    assert worker.under_way == 0
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.net.http_url import MAX_URL, BadUrl, is_local, literal_address, parse_url
+from filterd.net.http_url import MAX_URL, BadUrl, is_local, literal_address, parse_url, shown_url
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,18 @@ def test_numeric_hosts_are_told_from_names() -> None:
     assert str(literal_address("::1")) == "::1"
     assert literal_address("127.1") is None
     assert literal_address("localhost") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://example.org/list", "http://example.org/list"),
+        ("https://user:s3cret@example.org:8443/list", "https://(hidden)@example.org:8443/list"),
+        ("http://example.org/list?token=s3cret&x=y", "http://example.org/list?(hidden)"),
+        ("http://user@[::1]/?s3cret#f", "http://(hidden)@[::1]/?(hidden)"),
+        ("http://example.org/a@b", "http://example.org/a@b"),
+        ("no address", "no address"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert shown_url(url) == shown

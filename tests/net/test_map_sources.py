@@ -191,6 +191,34 @@ def test_a_web_address_is_asked_for_what_is_new(site: tuple[Site, Any]) -> None:
     assert (feed.refresh(), feed.live.get("a")) == (True, "2")
 
 
+def test_a_complaint_is_made_once_however_long_each_try_took(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow:
+        place, interval = "http://127.0.0.1/m", 1.0
+        tries = 0
+
+        def changed(self) -> None:
+            self.tries += 1
+            raise SourceFailed(f"cannot be fetched: timeout: connecting to 127.0.0.1:1 after {self.tries}.25 s")
+
+    feed = MapFeed(LiveMap("m", new_map("map")), Slow())
+    for _ in range(3):
+        feed.refresh()
+    assert len(caplog.records) == 1
+
+
+def test_the_password_of_a_web_address_is_used_and_not_logged(site: tuple[Site, Any], caplog: pytest.LogCaptureFixture) -> None:
+    page, server = site
+    caplog.set_level("INFO")
+    feed = http_feed(server.url("/m?token=s3cret").replace("://", "://ann:pass-s3cret@"))
+    assert feed.refresh()
+    assert server.asked[0].one("Authorization").startswith("Basic ")
+    page.status, page.page, page.headers = "404 Not Found", b"", ['ETag: "2"']
+    feed.refresh()
+    assert [record.levelname for record in caplog.records if record.name == "filterd.maps"] == ["INFO", "WARNING"]
+    assert "(hidden)" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
