@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from filterd.engine.composites import Composite, Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.failures import describe, held_the_loop
+from filterd.engine.matching import Element
 from filterd.engine.order import Order
 from filterd.engine.plan import place_of, stage_of
 from filterd.engine.registry import Rule
@@ -125,8 +126,9 @@ class Scan(Task):
         self.disabled: set[Rule] | None = None
         self.enabled: list[Rule] = []
         scoring = variant.scoring
-        if variant.settings is not USUAL:
+        if scoring is not environment.scoring:
             self.results = Results(scoring)
+        if variant.settings is not USUAL:
             self._apply(variant.settings)
         self.enough = inf if "pass_all" in self.flags else scoring.thresholds.get("reject", inf)
         """Above this score further filters are needless."""
@@ -135,7 +137,7 @@ class Scan(Task):
         if settings.flags:
             self.more_flags = settings.flags
         for symbol, weight in settings.symbols.items():
-            self.results.insert(symbol, weight)
+            self.results.insert(symbol, weight, settings.symbol_options.get(symbol, ()))
         self.messages.update(settings.messages)
         if settings.add_headers:
             self.set_milter_reply({"add_headers": settings.add_headers})
@@ -251,6 +253,13 @@ class Scan(Task):
         rule = Rule(composite.name, None, file=f"composites.{composite.name}")
         if all(failure.rule != rule.name for failure in self.failures):  # it is judged twice
             self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+
+    def settings_failed(self, troubles: list[tuple[Element, Exception]]) -> None:
+        """Tell of settings whose conditions raised; they were taken not to match. Empties the list."""
+        for element, error in troubles:
+            rule = Rule(f"settings.{element.id}", None, file=f"settings.{element.id}")
+            self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+        troubles.clear()
 
     def get(self, expression: str, default: Any = None) -> Any:
         return self.house.compiler.get(expression, self, default)

@@ -57,7 +57,7 @@ class Engine:
         self.compiler = Compiler() if compiler is None else compiler
         self._names = {one.name: one for one in self.rules}
         self._parents = {one.name: one.parent for one in rules if one.parent is not None}
-        self.variants = Variants(self.rules, environment.scoring, self._parents, settings)
+        self.variants = Variants(rules, environment, self.compiler, settings)
 
     def rule_of(self, symbol: str) -> Rule | None:
         """The rule that makes a symbol, None where there is none."""
@@ -67,6 +67,8 @@ class Engine:
         """Run the rules over one message and return what they make of it. Call it from a greenlet that may wait."""
         variant = self.variants.of(request)
         task = Scan(request, self.environment, self, variant)
+        if self.variants.troubles:
+            task.settings_failed(self.variants.troubles)
         began = task.deadline.end - task.deadline.budget
         if variant.settings.whitelist or "skip" in task.flags:
             return self._skipped(task)

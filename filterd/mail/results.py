@@ -53,9 +53,9 @@ class Scoring:
     """Scores, caps and thresholds of one configuration.
 
     `thresholds` maps an action to the score that earns it; `custom` the actions that clients do not know to what an MTA is to
-    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored. `subject` is the template for
-    rewritten subjects, `grow_factor` (1 or more) what positive scores grow by in the end, `unknown_score` the score of a symbol
-    nobody configured.
+    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored, and so are hits of `denied`
+    symbols. `subject` is the template for rewritten subjects, `grow_factor` (1 or more) what positive scores grow by in the
+    end, `unknown_score` the score of a symbol nobody configured.
     """
 
     symbols: Mapping[str, SymbolScore] = field(default_factory=dict)
@@ -63,6 +63,7 @@ class Scoring:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     custom: Mapping[str, str | None] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()
+    denied: frozenset[str] = frozenset()
     subject: str = "*** SPAM *** %s"
     grow_factor: float = 1.0
     unknown_score: float = 0.0
@@ -120,8 +121,10 @@ class Results:
         self.is_sealed = False
 
     def insert(self, name: str, weight: float = 1.0, options: Iterable[str] = ()) -> Hit:
-        """Record a hit and return the symbol's standing."""
+        """Record a hit and return the symbol's standing; that of a denied symbol is kept nowhere."""
         self._check_open()
+        if name in self.scoring.denied:
+            return Hit(name, 0.0)
         setting = self.scoring.symbols.get(name)
         if setting is None:
             setting = SymbolScore(self.scoring.unknown_score)

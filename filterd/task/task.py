@@ -29,6 +29,7 @@ class Task(Scope):
     def __init__(self, request: ScanRequest, environment: Environment) -> None:
         self.id = f"{_prefix}{next(_serial) & 0xFFFFFF:06x}"
         super().__init__(environment, self.id, environment.task_timeout)
+        self.began = self.deadline.end - environment.task_timeout
         self.request = request
         self.envelope = request.envelope
         self.message: Message = request.message

@@ -55,15 +55,29 @@ class Compiler:
         self.symbols = symbols
         self._kept: dict[str, Expression] = {}
 
-    def compile(self, text: str, kind: ExpressionKind = "selector", *, stage: str = "results") -> Expression:
-        """The expression, to be evaluated at `stage`. Raises ExpressionError."""
+    def compile(
+        self,
+        text: str,
+        kind: ExpressionKind = "selector",
+        *,
+        stage: str = "score",
+        names: Mapping[str, Evaluate] | None = None,
+    ) -> Expression:
+        """The expression, to be evaluated at `stage`; `names` are conditions that a condition may call by name.
+
+        Raises ExpressionError.
+        """
         draft = Draft(text, stage)
         if kind == "selector":
             return self._selector(draft)
         if kind == "template":
             return self._template(draft)
-        node = parse_condition(text, is_value=self.vocabulary.extractors.__contains__, has_prefixes=kind == "composite")
-        return Expression(draft, kind, Conditions(self, draft, sees_hidden=kind == "composite").truth(node), YES_NO)
+        is_composite = kind == "composite"
+        node = parse_condition(
+            text, is_value=self.vocabulary.extractors.__contains__, has_prefixes=is_composite, names=names or ()
+        )
+        conditions = Conditions(self, draft, sees_hidden=is_composite, names=names)
+        return Expression(draft, kind, conditions.truth(node), YES_NO)
 
     def get(self, text: str, task: Any, default: Any = None) -> Any:
         """The value of a selector, compiled once; `default` where it is absent. Raises ExpressionError."""
@@ -148,7 +162,7 @@ class Compiler:
             raise draft.fail(f"{chain.name}: {error}", _place(chain)) from None
         stage = found.stage if found.stage_of is None else found.stage_of(values)
         draft.needs_stage(stage, chain.name, chain.at)
-        draft.asks_results |= stage == "results" and chain.name != "symbol"
+        draft.asks_results |= stage in ("results", "score") and chain.name != "symbol"
         draft.is_foreign |= bool(found.place)
         if chain.name == "symbol":
             draft.symbols.add(str(values[0]))
@@ -159,7 +173,7 @@ class Compiler:
     def _step(self, step: Step, kind: Kind, draft: Draft) -> tuple[Callable[[Any], Any], bool, Kind]:
         attributes = ATTRIBUTES.get(kind.item, {})
         found = self.vocabulary.transforms.get(step.name)
-        if step.name in attributes and (step.is_attribute or found is None):
+        if step.name in attributes and (step.is_attribute or found is None or not kind_of(found.takes).holds(kind)):
             return _attribute(step, kind, draft)
         if found is None:
             known = [*self.vocabulary.transforms, *attributes]

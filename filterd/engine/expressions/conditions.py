@@ -21,6 +21,7 @@ from filterd.engine.expressions.nodes import (
     GroupAtom,
     Literal,
     Member,
+    Named,
     Names,
     Node,
     Not,
@@ -63,10 +64,16 @@ class Words(Protocol):
 
 
 class Conditions:
-    """Compiles the nodes of one condition; `sees_hidden` looks at symbols that another composite has hidden, too."""
+    """Compiles the nodes of one condition; `sees_hidden` looks at symbols that another composite has hidden, too.
 
-    def __init__(self, compiler: Words, draft: Draft, *, sees_hidden: bool = False) -> None:
+    `names` are conditions that have a name here.
+    """
+
+    def __init__(
+        self, compiler: Words, draft: Draft, *, sees_hidden: bool = False, names: Mapping[str, Evaluate] | None = None
+    ) -> None:
         self.compiler = compiler
+        self.names: Mapping[str, Evaluate] = {} if names is None else names
         self.draft = draft
         self.sees_hidden = sees_hidden
         self._negations = 0
@@ -91,6 +98,8 @@ class Conditions:
             return (lambda task: constant), Kind(type(constant))
         if isinstance(node, Chain):
             return self.compiler.chain(node, self.draft)
+        if isinstance(node, Named):
+            return self.names[node.name], YES_NO
         if isinstance(node, SymbolAtom):
             return self._symbol(node), YES_NO
         if isinstance(node, GroupAtom):
@@ -126,7 +135,8 @@ class Conditions:
         return lambda task: name in task.results.symbols
 
     def _group(self, node: GroupAtom) -> Evaluate:
-        self.draft.needs_stage("results", node.name, node.at)
+        # Any rule may have a symbol in it, so none can be waited for: it is known when all have ended.
+        self.draft.needs_stage("score", f"group {node.name}", node.at)
         self.draft.groups.add(node.name)
         name, fits = node.name, _SIGNS[node.sign]
 
