@@ -3,7 +3,7 @@
 Promises: everything wrong with the rules is told at once (`LoadError`), and nothing has been opened by then.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from math import inf
 
@@ -14,16 +14,16 @@ from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
 from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
 from filterd.daemon.schema import Composite, Symbol
+from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.hook_runs import Hooks
 from filterd.engine.hooks import collect_hooks
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
-from filterd.engine.matching import Element, element
+from filterd.engine.matching import Element
 from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
-from filterd.engine.settings import SettingsError
 from filterd.engine.words import collect_words
 from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
@@ -60,11 +60,13 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rules, and what expressions were made of: the composites, and the compiler that knows the words of the rule files."""
+    """Rules, and what expressions were made of: composites, settings, and the compiler, which knows the words of rule files."""
 
     rules: Rules
     composites: Composites
     compiler: Compiler
+    settings: list[Element]
+    live_settings: LiveSettings
 
 
 def load(config: Config) -> Rules:
@@ -93,7 +95,12 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
     conditions = conditions_of(config, rules.registry, compiler)
     problems += conditions.problems
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
-    problems += settings_of(config)[1]
+    elements, faults = settings_of(config, compiler)
+    problems += faults
+    live = LiveSettings()
+    if (feed := follow_settings(config, compiler, live, _ids(elements))) is not None:
+        problems += read_files(MapFeeds({}, [feed]))
+        feeds.feeds.append(feed)
     registered = rules.registry.rules.values()
     try:
         Plan([one for one in registered if one.parent is None], {one.name: one.parent for one in registered if one.parent})
@@ -101,18 +108,11 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
         problems.append(Problem(error.rule.place, str(error)))
     if problems:
         raise LoadError(problems)
-    return Loaded(rules, conditions.composites, compiler)
+    return Loaded(rules, conditions.composites, compiler, elements, live)
 
 
-def settings_of(config: Config) -> tuple[list[Element], list[Problem]]:
-    """The elements of `[settings.*]`, and what is wrong with the others."""
-    elements, problems = [], []
-    for name, table in config.settings.items():
-        try:
-            elements.append(element(name, table))
-        except SettingsError as error:
-            problems.append(Problem(f"settings.{name}", str(error)))
-    return elements, problems
+def _ids(elements: Iterable[Element]) -> frozenset[str]:
+    return frozenset(one.id for one in elements)
 
 
 def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
@@ -171,6 +171,9 @@ def assemble(
     network = Network(client_settings(config), crew=crew)
     network.http.routes = collect_routes(rules.modules)[0]
     follow_addresses(maps, config, network.http)
+    feed = follow_settings(config, loaded.compiler, loaded.live_settings, _ids(loaded.settings), network.http)
+    if feed is not None:
+        maps.feeds.append(feed)
     environment = Environment(
         network,
         crew,
@@ -189,10 +192,11 @@ def assemble(
         environment,
         files=rules.code,
         on_failure=on_failure,
-        settings=settings_of(config)[0],
+        settings=loaded.settings,
         composites=None if only else loaded.composites,
         compiler=loaded.compiler,
     )
+    loaded.live_settings.attach(engine.variants.follow)
     guard = None
     if limits.burst_timeout:
         guard = CpuGuard(limits.burst_timeout, rules.code)

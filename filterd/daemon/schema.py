@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from filterd.daemon.fields import (
     Bind,
     Count,
     Duration,
     ExistingPath,
-    FilePath,
     Free,
     Listed,
     MapSource,
@@ -36,6 +35,8 @@ from filterd.daemon.fields import (
     nothing,
 )
 from filterd.daemon.origins import dotted
+from filterd.daemon.schema_reply import Header, Log, SettingsMap
+from filterd.daemon.section import Section
 
 __all__ = [
     "Actions",
@@ -46,6 +47,7 @@ __all__ = [
     "FakeRecord",
     "ForcedAction",
     "Group",
+    "Header",
     "Http",
     "Limits",
     "Listener",
@@ -56,15 +58,10 @@ __all__ = [
     "Results",
     "Rules",
     "Section",
+    "SettingsMap",
     "Symbol",
     "Workers",
 ]
-
-
-class Section(BaseModel):
-    """A table with the keys that are its fields, and no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Listener(Section):
@@ -287,14 +284,6 @@ class ForcedAction(Section):
     priority: Annotated[int, Field(ge=0, le=3)] = 1
 
 
-class Log(Section):
-    """`[log]`: no `file` means the standard error stream."""
-
-    format: Literal["json", "text"] = "json"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    file: FilePath | None = None
-
-
 class Config(Section):
     """The whole configuration."""
 
@@ -313,9 +302,11 @@ class Config(Section):
     composites: Named[Composite] = Field(default_factory=nothing)
     force_actions: Named[ForcedAction] = Field(default_factory=nothing)
     settings: Free[Any] = Field(default_factory=nothing)
+    settings_map: SettingsMap | None = None
     modules: Free[Any] = Field(default_factory=nothing)
     maps: Named[Map] = Field(default_factory=nothing)
-    log: Log = Log()
+    headers: Named[Header] = Field(default_factory=nothing)
+    log: Log = Field(default_factory=Log)
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=nothing)
 

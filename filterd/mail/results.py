@@ -25,9 +25,14 @@ MAX_OPTIONS_LENGTH = 4096
 
 
 def action_name(name: str) -> str:
-    """The name on the wire of an action as people write it: `ADD_HEADER` is `add header`, `accept` is `no action`."""
+    """The name on the wire of an action as people write it: `ADD_HEADER` is `add header`, `accept` is `no action`.
+
+    An action of one's own is called what it is called.
+    """
     plain = " ".join(name.replace("_", " ").lower().split())
-    return "no action" if plain == "accept" else plain
+    if plain == "accept":
+        return "no action"
+    return plain if plain in ACTIONS else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,3 +295,9 @@ def test_a_pre_result_of_a_disabled_action_is_ignored() -> None:
     found = Results(Scoring(disabled=frozenset({"reject"})))
     found.decide(PreResult("reject"))
     assert (found.decided, found.judgement()) == (None, ("no action", 0.0, None))
+
+
+def test_a_hit_of_a_denied_symbol_is_kept_nowhere() -> None:
+    results = Results(Scoring({"A": SymbolScore(2.0)}, denied=frozenset({"A"})))
+    assert results.insert("A").score == 0.0
+    assert (results.symbols, results.score) == ({}, 0.0)

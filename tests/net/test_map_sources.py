@@ -84,7 +84,7 @@ def test_a_missing_file_is_told_once_and_loaded_when_it_comes(tmp_path: Path, ca
     feed = file_feed(path)
     assert [feed.refresh(), feed.refresh(strict=True)] == [False, False]
     assert [record.getMessage() for record in caplog.records] == [
-        f"map m: {path} cannot be read: No such file or directory; the map is empty until that changes"
+        f"map m: {path} cannot be read: No such file or directory; it is empty until that changes"
     ]
     path.write_text("a\n")
     assert (feed.refresh(), "a" in feed.live) == (True, True)
