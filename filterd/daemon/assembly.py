@@ -13,6 +13,7 @@ from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
 from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.daemon.outgoing import add_outgoing
 from filterd.daemon.schema import Composite, Symbol
 from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
 from filterd.engine.composites import Composites
@@ -94,6 +95,7 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
     problems += add_map_rules(config, feeds.maps, rules.registry, compiler)
     conditions = conditions_of(config, rules.registry, compiler)
     problems += conditions.problems
+    problems += add_outgoing(config, rules.registry, compiler)
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
     elements, faults = settings_of(config, compiler)
     problems += faults

@@ -72,7 +72,7 @@ def add_map_rules(
         if rule is None:
             continue
         try:
-            own, *others = rules_of(rule, live, compiler)
+            own, *others = rules_of(rule, live, compiler, config.composites)
             registry.add(own)
             for other in others:
                 if other.name not in registry.rules:

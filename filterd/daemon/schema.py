@@ -35,7 +35,7 @@ from filterd.daemon.fields import (
     nothing,
 )
 from filterd.daemon.origins import dotted
-from filterd.daemon.schema_reply import Header, Log, SettingsMap
+from filterd.daemon.schema_reply import Header, Headers, Log, SettingsMap
 from filterd.daemon.section import Section
 
 __all__ = [
@@ -305,7 +305,7 @@ class Config(Section):
     settings_map: SettingsMap | None = None
     modules: Free[Any] = Field(default_factory=nothing)
     maps: Named[Map] = Field(default_factory=nothing)
-    headers: Named[Header] = Field(default_factory=nothing)
+    headers: Headers = Field(default_factory=nothing)
     log: Log = Field(default_factory=Log)
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=nothing)

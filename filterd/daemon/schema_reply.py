@@ -4,6 +4,7 @@ Promises: those of `daemon.schema`, which puts them into the `Config`.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,10 +12,17 @@ from pydantic import AfterValidator, Field, model_validator
 from filterd.daemon.fields import FilePath, MapSource, Named, Size, Timeout, nothing
 from filterd.daemon.section import Section
 
-__all__ = ["Header", "Log", "SettingsMap"]
+__all__ = ["Header", "Headers", "Log", "SettingsMap"]
 
 # RFC 5322 3.6.8: printable ASCII but for the colon.
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,998}")
+
+
+def _title(value: Mapping[str, "Header"]) -> Mapping[str, "Header"]:
+    for title, header in value.items():
+        if header.name is None:
+            _field_name(title)
+    return value
 
 
 def _field_name(value: str) -> str:
@@ -43,6 +51,9 @@ class Header(Section):
         return self
 
 
+Headers = Annotated[Named[Header], AfterValidator(_title)]
+
+
 class Log(Section):
     """`[log]`: no `file` means the standard error stream. `fields` are further values by name, `template` the line as text."""
 
@@ -51,12 +62,6 @@ class Log(Section):
     file: FilePath | None = None
     template: str | None = None
     fields: Named[str] = Field(default_factory=nothing)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Log":
-        if self.template is not None and self.format != "text":
-            raise ValueError('a template is for format = "text"; in JSON there are fields')
-        return self
 
 
 class SettingsMap(Section):

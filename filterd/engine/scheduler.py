@@ -88,6 +88,7 @@ class Engine:
             task.close()
         verdict.failures = tuple(task.failures)
         verdict.timings = task.timings
+        verdict.log_fields, verdict.log_text = task.log_fields, task.log_text
         verdict.seconds = monotonic() - began
         self._count(task)
         return verdict
@@ -95,6 +96,9 @@ class Engine:
     def _skipped(self, task: Scan) -> Verdict:
         verdict = self._judge(task)
         verdict.action, verdict.is_skipped = "no action", True
+        if self.variants.always:
+            self._level(task, Level(self.variants.always, {}, {}))
+            verdict.failures, verdict.log_fields, verdict.log_text = tuple(task.failures), task.log_fields, task.log_text
         return verdict
 
     def _stage(self, task: Scan, stage: str, *, renew: bool = False) -> None:

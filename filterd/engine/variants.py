@@ -62,6 +62,8 @@ class Variants:
         self._groups: Mapping[str, Collection[str]] = {
             rule.name: self._scoring.symbols[rule.name].groups for rule in rules if rule.name in self._scoring.symbols
         }
+        self.always = tuple(rule for rule in rules if "always" in rule.flags)
+        """Rules that run even where no rule does: they keep the log."""
         self.usual = self._made(USUAL, None)
         self._fixed = tuple(elements)
         self.troubles: list[tuple[Element, Exception]] = []

@@ -26,6 +26,11 @@ _prefix = urandom(4).hex()
 class Task(Scope):
     """One message being scanned: what came with it, what it holds, what was found on it."""
 
+    log_fields: Mapping[str, Any] = MappingProxyType({})
+    """Further values for its line in the log."""
+    log_text: str | None = None
+    """The text of that line, where it is not the usual one."""
+
     def __init__(self, request: ScanRequest, environment: Environment) -> None:
         self.id = f"{_prefix}{next(_serial) & 0xFFFFFF:06x}"
         super().__init__(environment, self.id, environment.task_timeout)
