@@ -44,7 +44,8 @@ def settings_of(config: Config, compiler: Compiler) -> tuple[list[Element], list
             elements.append(made)
         for fault in faults:
             key = dotted(("settings", name))
-            problems.append(Problem(f"{config.origin(key)}: {key}.{fault}", fault.picture))
+            field, _, text = str(fault).partition(": ")
+            problems.append(Problem(f"{config.origin(key)}: {key}.{field}", text, fault.picture))
     named: dict[str, Element] = {}
     for one in elements:
         if one.id in named:
@@ -122,14 +123,21 @@ class SettingsReader:
     def _table(self) -> Mapping[str, Any]:
         try:
             text = self._data.decode("utf-8-sig")
-            if len(text) < BESIDE:
-                return self._parse(text)
-            table: Mapping[str, Any] = get_hub().threadpool.apply(self._parse, (text,))
         except UnicodeDecodeError as error:
             raise MapBroken((LineProblem(self._data.count(b"\n", 0, error.start) + 1, "is not UTF-8"),)) from None
-        except (tomllib.TOMLDecodeError, UclError, RecursionError) as error:
-            raise MapBroken((LineProblem(0, str(error)),)) from None
-        return table
+        found = self._parsed(text) if len(text) < BESIDE else get_hub().threadpool.apply(self._parsed, (text,))
+        if isinstance(found, str):
+            raise MapBroken((LineProblem(0, found),))
+        return found
+
+    def _parsed(self, text: str) -> Mapping[str, Any] | str:
+        """The table, or what is wrong: an exception is a poor traveller between threads."""
+        try:
+            return self._parse(text)
+        except (tomllib.TOMLDecodeError, UclError) as error:
+            return str(error)
+        except RecursionError:
+            return "lists or tables are nested too deeply"
 
 
 def follow_settings(

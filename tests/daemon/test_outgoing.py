@@ -263,9 +263,11 @@ def test_a_value_that_cannot_be_made_is_a_failure_and_the_others_are_there(tmp_p
 def problems_of(folder: Path, toml: str) -> list[str]:
     (folder / "rules.py").write_text(RULES)
     (folder / "filterd.toml").write_text('rules.paths = ["rules.py"]\n' + dedent(toml))
-    with pytest.raises((LoadError, ConfigError)) as caught:
+    try:
         load(load_config(folder / "filterd.toml"))
-    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+    except (LoadError, ConfigError) as error:
+        return [str(problem).replace(f"{folder}/", "") for problem in error.problems]
+    return []
 
 
 def test_expressions_that_cannot_be_right_are_told_at_once_with_key_and_column(tmp_path: Path) -> None:
