@@ -170,3 +170,32 @@ def test_an_expression_that_cannot_be_is_refused_with_its_key_and_column(about: 
 def test_a_symbol_that_cannot_be_is_refused() -> None:
     with pytest.raises(RegistrationError, match="a name is one word"):
         rules_of(MapRule("m", "ip", "TWO WORDS"), live_map("set", ""), Compiler())
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"when": "score > 3"}, "when: score is known from stage score on, and this is evaluated at stage results (column 1)"),
+        ({"when": "g:any"}, "when: group any is known from stage score on, and this is evaluated at stage results (column 1)"),
+        ({"when": "A and TOGETHER"}, "when: TOGETHER is a composite, known when all filters have ended, and this is one"),
+        (
+            {"key": "symbol('TOGETHER'):name"},
+            "key: TOGETHER is a composite, known when all filters have ended, and this is one",
+        ),
+        ({"key": "action"}, "key: action is known from stage score on, and this is evaluated at stage results (column 1)"),
+    ],
+)
+def test_what_is_known_only_when_all_have_ended_is_refused(about: dict[str, str], told: str) -> None:
+    rule = MapRule("m", symbol="HIT", **{"key": "ip", **about})
+    with pytest.raises(BadExpression) as caught:
+        rules_of(rule, live_map("set", "x"), Compiler(), ["TOGETHER"])
+    assert f"{caught.value.field}: {caught.value}".startswith(told)
+
+
+def test_a_key_that_is_made_of_a_symbol_waits_for_it() -> None:
+    def first(task: Task) -> tuple[bool, str]:
+        return True, "x"
+
+    rule = MapRule("m", "symbol('FIRST'):options", "HIT")
+    verdict = scan_with(*rules_of(rule, live_map("set", "x"), Compiler()), rule_of(first), raw=mail())
+    assert found(verdict)["HIT"] == (1.0, ("x",))
