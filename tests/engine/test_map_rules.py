@@ -185,8 +185,9 @@ def test_a_symbol_that_cannot_be_is_refused() -> None:
         ({"key": "action"}, "key: action is known from stage score on, and this is evaluated at stage results (column 1)"),
     ],
 )
-def test_what_is_known_only_when_all_have_ended_is_refused(about: dict[str, str], told: str) -> None:
-    rule = MapRule("m", symbol="HIT", **{"key": "ip", **about})
+def test_what_is_known_only_when_all_have_ended_is_refused(about: dict[str, Any], told: str) -> None:
+    keywords: dict[str, Any] = {"key": "ip", **about}
+    rule = MapRule("m", symbol="HIT", **keywords)
     with pytest.raises(BadExpression) as caught:
         rules_of(rule, live_map("set", "x"), Compiler(), ["TOGETHER"])
     assert f"{caught.value.field}: {caught.value}".startswith(told)
