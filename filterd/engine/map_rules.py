@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from filterd.engine.expressions import Compiler, Expression, ExpressionError
@@ -25,7 +26,7 @@ MAX_KEYS = 1000
 """Keys of one message that are looked up: a mail can have more links than that."""
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
-_VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>[^\W\d]\w*)(?::(?P<score>{_NUMBER})(?::(?P<options>.+))?)?")
+_VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>\w*[^\W\d]\w*)(?::(?P<score>{_NUMBER})(?::(?P<options>.+))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +132,5 @@ def _keys(found: Any) -> list[str]:
         return []
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
         found = [found]
-    # What is empty, as the null sender, is no key; what is there twice is one.
-    return [key for key in dict.fromkeys(str(one) for one in found if one is not None) if key][:MAX_KEYS]
+    # What is empty, as the null sender, is no key; what is there twice counts twice, as in Rspamd.
+    return [key for one in islice(found, MAX_KEYS) if one is not None and (key := str(one))]

@@ -11,6 +11,7 @@ from filterd.mail.address import Address
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.mail.results import PreResult, Results, action_name
+from filterd.mail.urls import Url, parse_url
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.net.greenlets import running
 from filterd.task.scope import Child, Environment, Scope, sleep
@@ -18,6 +19,8 @@ from filterd.task.scope import Child, Environment, Scope, sleep
 __all__ = ["Task"]
 
 T = TypeVar("T")
+
+_URLS = 1000
 
 _serial = count()
 _prefix = urandom(4).hex()
@@ -112,6 +115,22 @@ class Task(Scope):
         if make is None:
             raise RuntimeError("this task has no resolver: it was made outside of filterd")
         return make(self)
+
+    def inject_url(self, text: str) -> Url | None:
+        """Add a link that a rule has found (in a QR code, say) to `message.urls`, for the rules after it.
+
+        Gives the link, None for what leads nowhere on the net. One that is there already is not added again; 1000 can be there.
+        """
+        url = parse_url(text, source="injected")
+        if url is None:
+            return None
+        urls = self.message.urls
+        for have in urls:
+            if str(have) == str(url):
+                return have
+        if len(urls) < _URLS:
+            urls.append(url)
+        return url
 
     # -- results
 
