@@ -37,6 +37,22 @@ rcode = "nxdomain"
 name = "example.org"
 type = "mx"
 replies = ["10 mx.example.org"]
+[[dns.fake_records]]
+name = "example.org"
+type = "soa"
+replies = ["ns.example.org admin.example.org 2026 3600 600 86400 300"]
+[[dns.fake_records]]
+name = "_imap._tcp.example.org"
+type = "srv"
+replies = ["0 1 143 imap.example.org"]
+[[dns.fake_records]]
+name = "_25._tcp.mx.example.org"
+type = "tlsa"
+replies = ["3 1 1 abababababababababababababababababababababababababababababababab"]
+[[dns.fake_records]]
+name = "example.org"
+type = "caa"
+replies = ['0 issue "ca.example.net"']
 """
 
 
@@ -100,6 +116,25 @@ def test_the_rules_of_the_readme_hit(tmp_path: Path, backend: int) -> None:
         "BAD_REPUTATION_HERE": ("seen in spam",),
         "ON_A_BLOCKLIST": ("bl.example.org",),
     }
+
+
+def test_the_tours_of_the_api_page_go_through(tmp_path: Path, backend: int) -> None:
+    hits: set[str] = set()
+    failed: set[str] = set()
+    for block in blocks("python", ROOT / "docs" / "api.md"):
+        verdict = scanned(tmp_path, block.values[0], backend, mail(Subject="BUY NOW AND HERE"))
+        hits.update(verdict.symbols)
+        failed.update(failure.rule for failure in verdict.failures)
+    # There is no Redis and no server at the port that the TCP examples ask.
+    assert failed <= {"REDIS_COUNTS"}
+    assert {name for name in hits if name.endswith("_TOUR")} == {
+        "TASK_TOUR",
+        "MESSAGE_TOUR",
+        "HTTP_TOUR",
+        "DNS_TOUR",
+        "WORDS_TOUR",
+    }
+    assert {"FROM_KNOWN_NETWORK", "HTTP_RAISES", "HTTP_QUERY", "ANSWERED", "TASK_CHILDREN"} <= hits
 
 
 README_MAIL = mail(Subject="BUY NOW AND HERE", without=["Message-ID"], Date="Thu, 01 Jan 2026 10:00:00 +0000")
