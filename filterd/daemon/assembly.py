@@ -97,7 +97,7 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
     problems += conditions.problems
     problems += add_outgoing(config, rules.registry, compiler)
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
-    elements, faults = settings_of(config, compiler)
+    elements, faults = settings_of(config, compiler, rules.registry.settings)
     problems += faults
     live = LiveSettings()
     if (feed := follow_settings(config, compiler, live, _ids(elements))) is not None:
@@ -185,6 +185,7 @@ def assemble(
         burst_timeout=limits.burst_timeout or inf,
         resolver_of=Resolver,
         maps=maps.maps,
+        soft_reject_on_timeout=limits.soft_reject_on_timeout,
     )
     # A virtual symbol comes with the rule that inserts it.
     wanted = {rule.parent or rule.name for rule in registered if rule.name in only}

@@ -35,7 +35,7 @@ from filterd.daemon.fields import (
     nothing,
 )
 from filterd.daemon.origins import dotted
-from filterd.daemon.schema_reply import Header, Headers, Log, SettingsMap
+from filterd.daemon.schema_reply import Conditions, Header, Headers, Log, SettingsMap
 from filterd.daemon.section import Section
 
 __all__ = [
@@ -95,6 +95,7 @@ class Limits(Section):
     message: Size = 50 * 2**20
     tasks: Count = 1000
     burst_timeout: Duration = 1.0
+    soft_reject_on_timeout: bool = False
 
 
 class FakeRecord(Section):
@@ -264,6 +265,7 @@ class Composite(Section):
     """`[composites.NAME]`: a symbol for a condition over other symbols, and what becomes of their scores."""
 
     expression: str
+    enabled: bool = True
     score: float = 0.0
     policy: Literal["default", "remove_all", "remove_weight", "remove_symbol", "leave"] = "default"
     group: str | None = None
@@ -299,6 +301,7 @@ class Config(Section):
     results: Results = Results()
     symbols: Named[Scored[Symbol]] = Field(default_factory=nothing)
     groups: Named[Group] = Field(default_factory=nothing)
+    conditions: Conditions = Field(default_factory=nothing)
     composites: Named[Composite] = Field(default_factory=nothing)
     force_actions: Named[ForcedAction] = Field(default_factory=nothing)
     settings: Free[Any] = Field(default_factory=nothing)

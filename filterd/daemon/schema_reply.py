@@ -12,9 +12,10 @@ from pydantic import AfterValidator, Field, model_validator
 from filterd.daemon.fields import FilePath, MapSource, Named, Size, Timeout, nothing
 from filterd.daemon.section import Section
 
-__all__ = ["Header", "Headers", "Log", "SettingsMap"]
+__all__ = ["Conditions", "Header", "Headers", "Log", "SettingsMap"]
 
 # RFC 5322 3.6.8: printable ASCII but for the colon.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,998}")
 
 
@@ -62,6 +63,16 @@ class Log(Section):
     file: FilePath | None = None
     template: str | None = None
     fields: Named[str] = Field(default_factory=nothing)
+
+
+def _names(value: Mapping[str, str]) -> Mapping[str, str]:
+    for name in value:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f'"{name}" is no name of a condition (small letters, digits and _)')
+    return value
+
+
+Conditions = Annotated[Named[str], AfterValidator(_names)]
 
 
 class SettingsMap(Section):

@@ -34,10 +34,12 @@ BESIDE = 16 * 1024
 MAX_PROBLEMS = 20
 
 
-def settings_of(config: Config, compiler: Compiler) -> tuple[list[Element], list[Problem]]:
-    """The elements of `[settings.*]`, and what is wrong with the others."""
+def settings_of(
+    config: Config, compiler: Compiler, registered: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[list[Element], list[Problem]]:
+    """The elements of `[settings.*]` and those that rule files have `registered`, and what is wrong with the others."""
     elements, problems = [], []
-    for name, table in config.settings.items():
+    for name, table in {**(registered or {}), **config.settings}.items():
         faults: list[SettingsError] = []
         made = element_of(name, table, compiler, faults)
         if made is not None:

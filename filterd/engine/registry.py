@@ -296,6 +296,20 @@ class Registry:
 
     def __init__(self) -> None:
         self.rules: dict[str, Rule] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+
+    def register_settings_id(
+        self,
+        name: str,
+        symbols_enabled: Iterable[str] | None = None,
+        symbols_disabled: Iterable[str] = (),
+        policy: str = "default",
+    ) -> None:
+        """Settings that a client can ask for by this name; the configuration's of the same name go before them."""
+        if name in self.settings:
+            raise RegistrationError(f"settings {name!r} are registered twice")
+        enabled = {} if symbols_enabled is None else {"symbols_enabled": list(symbols_enabled)}
+        self.settings[name] = {"apply": {**enabled, "symbols_disabled": list(symbols_disabled), "policy": policy}}
 
     def add(self, new: Rule) -> None:
         """Raises RegistrationError where the name is taken."""

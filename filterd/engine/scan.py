@@ -119,7 +119,7 @@ class Scan(Task):
         self.jobs = RuleJobs(environment.crew, self)
         self.house = house
         self.variant = variant
-        self.plan = variant.plans.full if request.message.size else variant.plans.empty
+        self.plan = variant.plans.of(request.message)
         self.order = Order(self._start)
         self.timer: Any = None
         self.cut = False

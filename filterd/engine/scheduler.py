@@ -24,6 +24,7 @@ from filterd.engine.scan import Scan
 from filterd.engine.variants import Variants
 from filterd.mail.edits import rewritten_subject
 from filterd.mail.request import ScanRequest
+from filterd.mail.results import PreResult
 from filterd.mail.verdict import RuleFailure, Verdict
 from filterd.task import Deadline, Environment, Task
 
@@ -56,6 +57,7 @@ class Engine:
         self.composites = Composites() if composites is None else composites
         self.compiler = Compiler() if compiler is None else compiler
         self._names = {one.name: one for one in self.rules}
+        self._counted = {one.name: one for one in self.rules if "nostat" not in one.flags}
         self._parents = {one.name: one.parent for one in rules if one.parent is not None}
         self.variants = Variants(rules, environment, self.compiler, settings)
 
@@ -77,6 +79,11 @@ class Engine:
             self._stage(task, "prefilter")
             self._stage(task, "normal")
             task.timed_out = task.cut
+            if task.cut and self.environment.soft_reject_on_timeout:
+                # A floor: what is to be rejected anyhow is rejected.
+                task.results.decide(
+                    PreResult("soft reject", "Could not be checked in time, try again later", "timeout", least=True)
+                )
             task.judge_composites(is_last=False)
             self._stage(task, "postfilter", renew=True)
             task.judge_composites(is_last=True)
@@ -155,9 +162,11 @@ class Engine:
 
     def _count(self, task: Scan) -> None:
         symbols = task.results.symbols
-        names = self._names
+        counted = self._counted
         for name, seconds in task.timings.items():
-            rule = names[name]
+            rule = counted.get(name)
+            if rule is None:
+                continue
             rule.runs += 1
             rule.seconds += seconds
             if name in symbols:

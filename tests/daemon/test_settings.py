@@ -156,6 +156,22 @@ def test_what_is_wrong_is_told_at_once_with_key_and_column(tmp_path: Path) -> No
     ]
 
 
+def test_a_rule_file_may_register_settings_and_the_configuration_goes_before_it(tmp_path: Path) -> None:
+    registering = """
+
+def register(registry):
+    registry.register_settings_id("only_a", ["A"])
+    registry.register_settings_id("not_a", symbols_disabled=["A"], policy="implicit_allow")
+    registry.register_settings_id("taken", ["A"])
+"""
+    (tmp_path / "more.py").write_text(registering)
+    toml = '[settings.taken]\napply = { symbols_enabled = ["B"] }\n'
+    (tmp_path / "rules.py").write_text(RULES)
+    with assembled(tmp_path, [tmp_path / "rules.py", tmp_path / "more.py"], toml) as assembly:
+        for name, expected in (("only_a", {"A"}), ("not_a", {"B"}), ("taken", {"B"})):
+            assert set(scanned(assembly, Settings_Id=name).symbols) == expected
+
+
 # -- from a map
 
 OURS = '[ours]\nip = "192.0.2.0/24"\napply = { symbols_enabled = ["A"] }\n'

@@ -41,7 +41,10 @@ def standard_vocabulary() -> Vocabulary:
 
 
 class Compiler:
-    """Compiles expressions with the words of one configuration. `symbols` are those that are known, `maps` the maps by name."""
+    """Compiles expressions with the words of one configuration.
+
+    `symbols` are those that are known, `maps` the maps by name, `conditions` those that others may call by name.
+    """
 
     def __init__(
         self,
@@ -49,10 +52,14 @@ class Compiler:
         *,
         maps: Mapping[str, Table] | None = None,
         symbols: Collection[str] = (),
+        conditions: Mapping[str, str] | None = None,
     ) -> None:
         self.vocabulary = standard_vocabulary() if vocabulary is None else vocabulary
         self.maps: Mapping[str, Table] = {} if maps is None else maps
         self.symbols = symbols
+        self._written: Mapping[str, str] = {} if conditions is None else conditions
+        self._named: dict[str, Expression] = {}
+        self._naming: list[str] = []
         self._kept: dict[str, Expression] = {}
 
     def compile(
@@ -73,11 +80,25 @@ class Compiler:
         if kind == "template":
             return self._template(draft)
         is_composite = kind == "composite"
-        node = parse_condition(
-            text, is_value=self.vocabulary.extractors.__contains__, has_prefixes=is_composite, names=names or ()
-        )
+        known = {*self._written, *names} if names else self._written
+        node = parse_condition(text, is_value=self.vocabulary.extractors.__contains__, has_prefixes=is_composite, names=known)
         conditions = Conditions(self, draft, sees_hidden=is_composite, names=names)
         return Expression(draft, kind, conditions.truth(node), YES_NO)
+
+    def named(self, name: str) -> Expression:
+        """The condition of this name, compiled when it is first asked for. Raises ExpressionError."""
+        found = self._named.get(name)
+        if found is None:
+            text = self._written[name]
+            if name in self._naming:
+                chain = " needs ".join([*self._naming[self._naming.index(name) :], name])
+                raise ExpressionError(f"conditions need each other: {chain}", text, 0)
+            self._naming.append(name)
+            try:
+                found = self._named[name] = self.compile(text, "condition")
+            finally:
+                self._naming.pop()
+        return found
 
     def get(self, text: str, task: Any, default: Any = None) -> Any:
         """The value of a selector, compiled once; `default` where it is absent. Raises ExpressionError."""

@@ -11,7 +11,8 @@ import operator
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Any, Final, Protocol
 
-from filterd.engine.expressions.expression import Atom, Context, Draft, Evaluate
+from filterd.engine.expressions.errors import ExpressionError
+from filterd.engine.expressions.expression import Atom, Context, Draft, Evaluate, Expression
 from filterd.engine.expressions.kinds import TEXT, UNKNOWN, YES_NO, Kind
 from filterd.engine.expressions.lexer import OptionFilter
 from filterd.engine.expressions.nodes import (
@@ -61,6 +62,7 @@ class Words(Protocol):
 
     def chain(self, chain: Chain, draft: Draft) -> tuple[Evaluate, Kind]: ...
     def table(self, name: str, draft: Draft, at: int) -> Container[Any]: ...
+    def named(self, name: str) -> Expression: ...
 
 
 class Conditions:
@@ -99,7 +101,7 @@ class Conditions:
         if isinstance(node, Chain):
             return self.compiler.chain(node, self.draft)
         if isinstance(node, Named):
-            return self.names[node.name], YES_NO
+            return self._named(node), YES_NO
         if isinstance(node, SymbolAtom):
             return self._symbol(node), YES_NO
         if isinstance(node, GroupAtom):
@@ -111,6 +113,21 @@ class Conditions:
         if isinstance(node, Sum):
             return self._sum(node), _NUMBER
         return self.truth(node), YES_NO
+
+    def _named(self, node: Named) -> Evaluate:
+        if node.name in self.names:
+            return self.names[node.name]
+        try:
+            found = self.compiler.named(node.name)
+        except ExpressionError as error:
+            raise self.draft.fail(f"condition {node.name}: {error.sentence}", node.at) from None
+        # Whoever asks it asks what it asks.
+        self.draft.needs_stage(found.stage, f"condition {node.name}", node.at)
+        self.draft.symbols |= found.symbols
+        self.draft.groups |= found.groups
+        self.draft.asks_results |= found.asks_results
+        self.draft.is_foreign |= found.is_foreign
+        return found.plain
 
     # -- symbols
 
