@@ -16,6 +16,7 @@ from typing import Any
 from filterd.engine.expressions import Compiler, ExpressionError
 from filterd.engine.matchers import CONDITIONS, Asked, Test
 from filterd.engine.settings import KNOWN, Settings, SettingsError
+from filterd.net.greenlets import Stop
 
 __all__ = ["Element", "MatchFailed", "element", "element_of", "first_match"]
 
@@ -42,7 +43,7 @@ class Element:
 class MatchFailed(Exception):
     """The conditions of an element raised `reason`: the word of a rule file did."""
 
-    def __init__(self, element: Element, reason: Exception) -> None:
+    def __init__(self, element: Element, reason: BaseException) -> None:
         super().__init__(f"settings.{element.id}: {reason}")
         self.element = element
         self.reason = reason
@@ -58,7 +59,8 @@ def first_match(elements: Iterable[Element], candidate: Asked, *, above: float =
             return None
         try:
             is_it = one.matches(candidate)
-        except Exception as error:
+        except (Exception, Stop) as error:
+            # A Stop here is the CPU guard's: a word of a rule file has held the loop. Nothing here waits.
             raise MatchFailed(one, error) from error
         if is_it:
             return one

@@ -249,12 +249,12 @@ class Scan(Task):
         if composites:
             composites.judge(self, is_last=is_last, settings=self.variant.settings, on_error=self._composite_failed)
 
-    def _composite_failed(self, composite: Composite, error: Exception) -> None:
+    def _composite_failed(self, composite: Composite, error: BaseException) -> None:
         rule = Rule(composite.name, None, file=f"composites.{composite.name}")
         if all(failure.rule != rule.name for failure in self.failures):  # it is judged twice
             self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
 
-    def settings_failed(self, troubles: list[tuple[Element, Exception]]) -> None:
+    def settings_failed(self, troubles: list[tuple[Element, BaseException]]) -> None:
         """Tell of settings whose conditions raised; they were taken not to match. Empties the list."""
         for element, error in troubles:
             rule = Rule(f"settings.{element.id}", None, file=f"settings.{element.id}")

@@ -66,7 +66,7 @@ class Variants:
         """Rules that run even where no rule does: they keep the log."""
         self.usual = self._made(USUAL, None)
         self._fixed = tuple(elements)
-        self.troubles: list[tuple[Element, Exception]] = []
+        self.troubles: list[tuple[Element, BaseException]] = []
         """Elements whose conditions have raised since somebody looked, and what they raised."""
         self.follow(())
 

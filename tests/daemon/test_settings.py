@@ -172,6 +172,43 @@ def register(registry):
             assert set(scanned(assembly, Settings_Id=name).symbols) == expected
 
 
+LOOPS = """
+from filterd import extractor, rule
+
+@extractor("loops", returns=str)
+def loops(task):
+    while task.get_request_header("Loop"):
+        pass
+    return "x"
+
+@rule("A", score=1)
+def a(task):
+    return True
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("settings.x", "settings.x"),
+        ("composites.C", "C"),
+        ("headers.X-A", "headers.X-A"),
+        ("force_actions.F", "FORCE_ACTION_F"),
+    ],
+)
+def test_a_word_that_loops_is_cut_wherever_it_stands_and_the_message_is_answered(
+    tmp_path: Path, section: str, name: str
+) -> None:
+    more = {"headers.X-A": 'value = "y"\nwhen', "force_actions.F": 'action = "reject"\nexpression'}.get(section, "expression")
+    toml = f"[limits]\nburst_timeout = '200ms'\n[{section}]\n{more} = \"loops == 'y'\"\n"
+    with running_daemon(tmp_path, {"rules": LOOPS}, toml) as daemon:
+        reply = daemon.scan(MAIL, Loop="yes")
+        assert set(reply["symbols"]) == {"A"}
+        assert reply["messages"]["rule_failures"].startswith(f"{name}: limit: held the loop for")
+        assert "in loops, " in reply["messages"]["rule_failures"]
+        assert "rule_failures" not in daemon.scan(MAIL)["messages"]
+
+
 # -- from a map
 
 OURS = '[ours]\nip = "192.0.2.0/24"\napply = { symbols_enabled = ["A"] }\n'
