@@ -4,7 +4,7 @@ Promises: everything wrong with the rules is told at once (`LoadError`), and not
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from filterd.api.dns import Resolver
@@ -130,7 +130,12 @@ def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
             groups,
             have.description if written.description is None else written.description,
             have.one_shot if written.one_shot is None else written.one_shot,
+            have.nshots if written.nshots is None else written.nshots,
         )
+    once = {name for name, group in config.groups.items() if group.one_shot}
+    for name, one in symbols.items():
+        if not once.isdisjoint(one.groups):
+            symbols[name] = replace(one, one_shot=True)
     caps = {
         name: GroupCap(group.max_score, group.min_score)
         for name, group in config.groups.items()

@@ -219,13 +219,15 @@ class Symbol(Section):
     groups: Listed[str] = ()
     description: str | None = None
     one_shot: bool | None = None
+    nshots: Count | None = None
 
 
 class Group(Section):
-    """`[groups.NAME]`: the most and the least that the symbols of a group add together."""
+    """`[groups.NAME]`: the most and the least that the symbols of a group add together. `one_shot` is for each of them."""
 
     max_score: Annotated[float, Field(ge=0)] | None = None
     min_score: Annotated[float, Field(le=0)] | None = None
+    one_shot: bool = False
     description: str | None = None
 
 

@@ -2,7 +2,7 @@
 
 Promises:
 
-* score = configured score × weight; hits of one symbol add up (100 at most), a one-shot symbol keeps the larger.
+* score = configured score × weight; hits of one symbol add up (100 at most, or `nshots`), a one-shot symbol keeps the larger.
 * A group's cap cuts the hit that crosses it to what still fits; later ones add nothing but stay listed.
 * Options are unique, in order, and capped at 4096 characters a symbol, shown by a last `...`.
 * A weight that is no finite number counts as 0; unknown symbols are listed with score 0.
@@ -37,12 +37,17 @@ def action_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SymbolScore:
-    """What is configured for one symbol."""
+    """What is configured for one symbol; `shots` is how many of its hits add up, 1 for a one-shot symbol."""
 
     score: float = 0.0
     groups: tuple[str, ...] = ()
     description: str | None = None
     one_shot: bool = False
+    nshots: int = MAX_SHOTS
+
+    @property
+    def shots(self) -> int:
+        return 1 if self.one_shot else self.nshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class Results:
                 name, added, setting.score, weight, _joined((), options), setting.description, setting.groups
             )
         else:
-            if hit.shots < (1 if setting.one_shot else MAX_SHOTS):
+            if hit.shots < setting.shots:
                 hit.shots += 1
                 hit.weight += weight
                 added = self._fit(setting, points)
