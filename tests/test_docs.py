@@ -15,6 +15,7 @@ from gevent.pywsgi import WSGIServer
 
 from filterd.daemon.assembly import assemble
 from filterd.daemon.config import load_config
+from filterd.engine.expressions import Compiler
 from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
@@ -103,6 +104,32 @@ def test_every_rule_of_the_documentation_loads_and_runs_without_a_bug(tmp_path: 
     verdict = scanned(tmp_path, source, backend, mail(Subject="BUY NOW AND HERE"))
     # Where an example asks a Redis or a policy server there is none, and that is an expected failure.
     assert [str(failure) for failure in verdict.failures if failure.kind == "exception"] == []
+
+
+@pytest.mark.parametrize("toml", blocks("toml", ROOT / "docs" / "expressions.md", ROOT / "docs" / "writing-rules.md"))
+def test_every_configuration_of_the_documentation_loads(tmp_path: Path, toml: str) -> None:
+    conf = tmp_path / "filterd.toml"
+    conf.write_text(toml)
+    (tmp_path / "friends.txt").write_text("ann@example.org a friend\n")
+    assembly = assemble(load_config(conf, sets=["limits.burst_timeout=0"]))
+    try:
+        verdict = assembly.engine.scan(ScanRequest(Message(mail()), Envelope.of(ip="192.0.2.77")))
+    finally:
+        assembly.close()
+    assert verdict.failures == ()
+
+
+def test_every_expression_of_the_page_about_them_compiles() -> None:
+    text = (ROOT / "docs" / "expressions.md").read_text()
+    compiler = Compiler(maps={"our_networks": {}, "our_hosts": {}}, conditions={"ours": "authenticated"})
+    values = re.findall(r'\bvalue = "([^"\n]+)"', text)
+    conditions = re.findall(r'\b(?:when|ours) = "([^"\n]+)"', text)
+    assert len(values) > 5
+    assert len(conditions) > 4
+    for template in values:
+        compiler.compile(template, "template")
+    for condition in conditions:
+        compiler.compile(condition, "condition")
 
 
 def test_the_rules_of_the_readme_hit(tmp_path: Path, backend: int) -> None:

@@ -2,8 +2,8 @@
 
 Promises:
 
-* All conditions of an element must hold, or what its `expression` makes of them; of the values of one condition any. `inverse`
-  turns the whole around.
+* All conditions of an element must hold, or what its `expression` makes of them; of the values of one condition any. With
+  `inverse` none of them may hold, and an expression must not.
 * They are asked before the first rule runs: an expression that needs what rules find is refused, with the column.
 * A condition that cannot be right is a SettingsError when the settings are read, naming the key; patterns are RE2's.
 """
@@ -132,7 +132,10 @@ def _test(table: Mapping[str, Any], compiler: Compiler, problems: list[SettingsE
             problems.append(SettingsError(f"{key}: {error}"))
     written = table.get("expression")
     if written is None:
-        return _all_of(tuple(tests.values())) if tests else None
+        if not tests:
+            return None
+        # As in Rspamd: "not from here, nor by one of us" is what is meant by turning around two conditions.
+        return _any_of(tuple(tests.values())) if table.get("inverse") else _all_of(tuple(tests.values()))
     try:
         if not isinstance(written, str):
             raise SettingsError(f"expression: {written!r} is not a text")
@@ -148,6 +151,10 @@ def _test(table: Mapping[str, Any], compiler: Compiler, problems: list[SettingsE
 
 def _all_of(tests: tuple[Test, ...]) -> Test:
     return tests[0] if len(tests) == 1 else lambda candidate: all(test(candidate) for test in tests)
+
+
+def _any_of(tests: tuple[Test, ...]) -> Test:
+    return lambda candidate: any(test(candidate) for test in tests)
 
 
 def _named(tests: Mapping[str, Test]) -> Mapping[str, Test]:
