@@ -257,6 +257,12 @@ def test_a_user_with_a_domain_is_an_address() -> None:
         assert element("x", table).matches(candidate(user=["ann@example.org"])) is is_so
 
 
+def test_an_element_may_say_whitelist_beside_its_conditions() -> None:
+    made = [element("local", {"ip": "192.0.2.77", "whitelist": True, "apply": {"subject": "x"}})]
+    assert verdict(*made, score=99.0).is_skipped
+    assert made[0].settings.subject == "x"
+
+
 def test_any_field_of_a_name_counts() -> None:
     raw = MAIL.replace(b"Subject: hello", b"X-A: one\r\nX-A: two")
     asked = Candidate(ScanRequest(Message(raw), Envelope({})), engine_of().environment, Compiler())
