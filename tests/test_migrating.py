@@ -250,7 +250,8 @@ def test_the_line_works_at_the_top_of_a_rule_file(tmp_path: Path, key: str) -> N
     with assembled(tmp_path, [file], "[modules.module]\nlevel = 3\n") as assembly:
         verdict = scan(assembly.engine)
         names = vars(assembly.rules.modules[0])
-        prove(PROOFS["Registering"][key], {**names, "rules": assembly.rules.registry.rules, "verdict": verdict})
+        registry = assembly.rules.registry
+        prove(PROOFS["Registering"][key], {**names, "rules": registry.rules, "settings": registry.settings, "verdict": verdict})
 
 
 # -- what is said between the tables

@@ -3,8 +3,8 @@
 Promises: everything wrong with the rules is told at once (`LoadError`), and nothing has been opened by then.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from math import inf
 
 from filterd.api.dns import Resolver
@@ -13,18 +13,19 @@ from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
 from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.daemon.outgoing import add_outgoing
 from filterd.daemon.password_files import password_problems
 from filterd.daemon.schema import Composite, Symbol
+from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.hook_runs import Hooks
 from filterd.engine.hooks import collect_hooks
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
-from filterd.engine.matching import Element, element
+from filterd.engine.matching import Element
 from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
-from filterd.engine.settings import SettingsError
 from filterd.engine.words import collect_words
 from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
@@ -61,11 +62,13 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rules, and what expressions were made of: the composites, and the compiler that knows the words of the rule files."""
+    """Rules, and what expressions were made of: composites, settings, and the compiler, which knows the words of rule files."""
 
     rules: Rules
     composites: Composites
     compiler: Compiler
+    settings: list[Element]
+    live_settings: LiveSettings
 
 
 def load(config: Config) -> Rules:
@@ -93,8 +96,14 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
     problems += add_map_rules(config, feeds.maps, rules.registry, compiler)
     conditions = conditions_of(config, rules.registry, compiler)
     problems += conditions.problems
+    problems += add_outgoing(config, rules.registry, compiler)
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
-    problems += settings_of(config)[1]
+    elements, faults = settings_of(config, compiler, rules.registry.settings)
+    problems += faults
+    live = LiveSettings()
+    if (feed := follow_settings(config, compiler, live, _ids(elements))) is not None:
+        problems += read_files(MapFeeds({}, [feed]))
+        feeds.feeds.append(feed)
     registered = rules.registry.rules.values()
     try:
         Plan([one for one in registered if one.parent is None], {one.name: one.parent for one in registered if one.parent})
@@ -102,18 +111,11 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
         problems.append(Problem(error.rule.place, str(error)))
     if problems:
         raise LoadError(problems)
-    return Loaded(rules, conditions.composites, compiler)
+    return Loaded(rules, conditions.composites, compiler, elements, live)
 
 
-def settings_of(config: Config) -> tuple[list[Element], list[Problem]]:
-    """The elements of `[settings.*]`, and what is wrong with the others."""
-    elements, problems = [], []
-    for name, table in config.settings.items():
-        try:
-            elements.append(element(name, table))
-        except SettingsError as error:
-            problems.append(Problem(f"settings.{name}", str(error)))
-    return elements, problems
+def _ids(elements: Iterable[Element]) -> frozenset[str]:
+    return frozenset(one.id for one in elements)
 
 
 def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
@@ -129,7 +131,12 @@ def scoring(config: Config, rules: Collection[Rule]) -> Scoring:
             groups,
             have.description if written.description is None else written.description,
             have.one_shot if written.one_shot is None else written.one_shot,
+            have.nshots if written.nshots is None else written.nshots,
         )
+    once = {name for name, group in config.groups.items() if group.one_shot}
+    for name, one in symbols.items():
+        if not once.isdisjoint(one.groups):
+            symbols[name] = replace(one, one_shot=True)
     caps = {
         name: GroupCap(group.max_score, group.min_score)
         for name, group in config.groups.items()
@@ -172,6 +179,9 @@ def assemble(
     network = Network(client_settings(config), crew=crew)
     network.http.routes = collect_routes(rules.modules)[0]
     follow_addresses(maps, config, network.http)
+    feed = follow_settings(config, loaded.compiler, loaded.live_settings, _ids(loaded.settings), network.http)
+    if feed is not None:
+        maps.feeds.append(feed)
     environment = Environment(
         network,
         crew,
@@ -181,6 +191,7 @@ def assemble(
         burst_timeout=limits.burst_timeout or inf,
         resolver_of=Resolver,
         maps=maps.maps,
+        soft_reject_on_timeout=limits.soft_reject_on_timeout,
     )
     # A virtual symbol comes with the rule that inserts it.
     wanted = {rule.parent or rule.name for rule in registered if rule.name in only}
@@ -190,10 +201,11 @@ def assemble(
         environment,
         files=rules.code,
         on_failure=on_failure,
-        settings=settings_of(config)[0],
+        settings=loaded.settings,
         composites=None if only else loaded.composites,
         compiler=loaded.compiler,
     )
+    loaded.live_settings.attach(engine.variants.follow)
     guard = None
     if limits.burst_timeout:
         guard = CpuGuard(limits.burst_timeout, rules.code)

@@ -34,7 +34,7 @@ def compiler_for(config: Config, registry: Registry, vocabulary: Vocabulary, map
     symbols = {*registry.rules, *config.composites, *(f"FORCE_ACTION_{name}" for name in config.force_actions)}
     for section in config.maps.values():
         symbols.update(section.symbols, [section.symbol] if section.symbol is not None else [])
-    return Compiler(vocabulary, maps=maps, symbols=symbols)
+    return Compiler(vocabulary, maps=maps, symbols=symbols, conditions=config.conditions)
 
 
 def conditions_of(config: Config, registry: Registry, compiler: Compiler) -> Conditions:
@@ -48,6 +48,13 @@ def conditions_of(config: Config, registry: Registry, compiler: Compiler) -> Con
             problems.append(Problem(_where(config, key), error.sentence, error.picture))
             return None
 
+    for name in config.conditions:
+        try:
+            compiler.named(name)
+        except ExpressionError as error:
+            problems.append(Problem(_where(config, ("conditions", name)), error.sentence, error.picture))
+        if name in compiler.vocabulary.extractors:
+            problems.append(Problem(_where(config, ("conditions", name)), f"there is a value {name!r} already"))
     for name, section in config.force_actions.items():
         problems += _add_forced(config, name, section, registry, compiled)
     composites = []
@@ -55,7 +62,7 @@ def conditions_of(config: Config, registry: Registry, compiler: Compiler) -> Con
         if (have := registry.rules.get(name)) is not None:
             problems.append(Problem(_where(config, ("composites", name)), f"there is a rule {name} already, at {have.place}"))
         expression = compiled(("composites", name, "expression"), written.expression, "composite")
-        if expression is not None:
+        if expression is not None and written.enabled:
             groups = (written.group, *written.groups) if written.group else written.groups
             composites.append(Composite(name, expression, written.policy, groups))
     try:

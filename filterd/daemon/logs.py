@@ -32,6 +32,12 @@ REPEAT_AFTER = 60.0
 
 _EXTRAS = ("task_id", "queue_id", "rule")
 
+RESERVED = frozenset(
+    "time level logger task_id queue_id message_id door peer ip user from rcpts size action score required_score symbols ms "
+    "log_tag timed_out failures text".split()
+)
+"""What a message's line has by itself."""
+
 
 def _timestamp(moment: float) -> str:
     return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(moment))}.{int(moment % 1 * 1000):03}Z"
@@ -169,6 +175,9 @@ def _json_line(request: ScanRequest, verdict: Verdict) -> str:
         "symbols": {name: round(hit.score, 3) for name, hit in verdict.symbols.items()},
         "ms": round(verdict.seconds * 1000, 3),
     }
+    if verdict.log_text is not None:
+        line["text"] = verdict.log_text
+    line.update(verdict.log_fields)
     if envelope.log_tag:
         line["log_tag"] = envelope.log_tag
     if verdict.timed_out:
@@ -201,17 +210,29 @@ def _unscanned_text_line(request: ScanRequest, why: str) -> str:
 
 
 def _text_line(request: ScanRequest, verdict: Verdict) -> str:
+    fields = "".join(f" {name}={_printable(_shown(value))}" for name, value in verdict.log_fields.items())
+    failures = _printable("".join(f"; FAILED {failure}" for failure in verdict.failures), "")
+    level = "warning" if verdict.failures else "info"
+    if verdict.log_text is not None:
+        # However short the text is, what failed is told, and the message can be found by its id.
+        text = _printable(verdict.log_text, "")
+        return f"{_timestamp(time())} {level:7} filterd.message: id={verdict.task_id} {text}{fields}{failures}\n"
     required = "none" if verdict.required_score is None else f"{verdict.required_score:.2f}"
     symbols = ",".join(
         f"{name}({hit.score:.2f}){{{';'.join(hit.options)}}}" if hit.options else f"{name}({hit.score:.2f})"
         for name, hit in verdict.symbols.items()
     )
-    failures = "".join(f"; FAILED {failure}" for failure in verdict.failures)
-    head = _text_head(request, "warning" if verdict.failures else "info", verdict.task_id, verdict.message_id)
     return (
-        f"{head} {_printable(verdict.action)}: [{verdict.score:.2f}/{required}] [{_printable(symbols, '')}] "
-        f"{verdict.seconds * 1000:.1f} ms{_printable(failures, '')}\n"
+        f"{_text_head(request, level, verdict.task_id, verdict.message_id)} "
+        f"{_printable(verdict.action)}: [{verdict.score:.2f}/{required}] [{_printable(symbols, '')}] "
+        f"{verdict.seconds * 1000:.1f} ms{fields}{failures}\n"
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_shown, value))
+    return "" if value is None else str(value)
 
 
 class FailureLog:

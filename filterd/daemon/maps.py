@@ -53,7 +53,8 @@ def read_files(feeds: MapFeeds) -> list[Problem]:
         try:
             feed.refresh(strict=True)
         except MapBroken as error:
-            problems += [Problem(f"{feed.source.place}:{one.line}", one.text) for one in error.problems]
+            place = feed.source.place
+            problems += [Problem(f"{place}:{one.line}" if one.line else place, one.text) for one in error.problems]
     return problems
 
 
@@ -71,7 +72,7 @@ def add_map_rules(
         if rule is None:
             continue
         try:
-            own, *others = rules_of(rule, live, compiler)
+            own, *others = rules_of(rule, live, compiler, config.composites)
             registry.add(own)
             for other in others:
                 if other.name not in registry.rules:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from filterd.daemon.control_keys import ControlKeys
 from filterd.daemon.fields import (
@@ -38,6 +38,8 @@ from filterd.daemon.fields import (
 )
 from filterd.daemon.milter_keys import MilterKeys
 from filterd.daemon.origins import dotted
+from filterd.daemon.schema_reply import Conditions, Header, Headers, Log, SettingsMap
+from filterd.daemon.section import Section
 
 __all__ = [
     "Actions",
@@ -48,6 +50,7 @@ __all__ = [
     "FakeRecord",
     "ForcedAction",
     "Group",
+    "Header",
     "History",
     "Http",
     "Limits",
@@ -59,16 +62,11 @@ __all__ = [
     "Results",
     "Rules",
     "Section",
+    "SettingsMap",
     "Store",
     "Symbol",
     "Workers",
 ]
-
-
-class Section(BaseModel):
-    """A table with the keys that are its fields, and no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class AnyListener(Section):
@@ -106,6 +104,7 @@ class Limits(Section):
     message: Size = 50 * 2**20
     tasks: Count = 1000
     burst_timeout: Duration = 1.0
+    soft_reject_on_timeout: bool = False
 
 
 class FakeRecord(Section):
@@ -229,13 +228,15 @@ class Symbol(Section):
     groups: Listed[str] = ()
     description: str | None = None
     one_shot: bool | None = None
+    nshots: Count | None = None
 
 
 class Group(Section):
-    """`[groups.NAME]`: the most and the least that the symbols of a group add together."""
+    """`[groups.NAME]`: the most and the least that the symbols of a group add together. `one_shot` is for each of them."""
 
     max_score: Annotated[float, Field(ge=0)] | None = None
     min_score: Annotated[float, Field(le=0)] | None = None
+    one_shot: bool = False
     description: str | None = None
 
 
@@ -275,6 +276,7 @@ class Composite(Section):
     """`[composites.NAME]`: a symbol for a condition over other symbols, and what becomes of their scores."""
 
     expression: str
+    enabled: bool = True
     score: float = 0.0
     policy: Literal["default", "remove_all", "remove_weight", "remove_symbol", "leave"] = "default"
     group: str | None = None
@@ -307,14 +309,6 @@ class History(Section):
     rows: Natural = 200
 
 
-class Log(Section):
-    """`[log]`: no `file` means the standard error stream."""
-
-    format: Literal["json", "text"] = "json"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    file: FilePath | None = None
-
-
 class Config(Section):
     """The whole configuration."""
 
@@ -330,12 +324,15 @@ class Config(Section):
     results: Results = Results()
     symbols: Named[Scored[Symbol]] = Field(default_factory=nothing)
     groups: Named[Group] = Field(default_factory=nothing)
+    conditions: Conditions = Field(default_factory=nothing)
     composites: Named[Composite] = Field(default_factory=nothing)
     force_actions: Named[ForcedAction] = Field(default_factory=nothing)
     settings: Free[Any] = Field(default_factory=nothing)
+    settings_map: SettingsMap | None = None
     modules: Free[Any] = Field(default_factory=nothing)
     maps: Named[Map] = Field(default_factory=nothing)
-    log: Log = Log()
+    headers: Headers = Field(default_factory=nothing)
+    log: Log = Field(default_factory=Log)
     store: Store = Store()
     history: History = History()
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, get_args
 
 from filterd.engine.expressions.expression import Context, Expression
 from filterd.engine.settings import USUAL, Settings
+from filterd.net.greenlets import Stop
 
 __all__ = ["Composite", "CompositeError", "Composites", "Policy"]
 
@@ -88,7 +89,7 @@ class Composites:
         *,
         is_last: bool,
         settings: Settings = USUAL,
-        on_error: Callable[[Composite, Exception], object] | None = None,
+        on_error: Callable[[Composite, BaseException], object] | None = None,
     ) -> None:
         """Insert the composites that hold, then take from their members. `is_last` is the time after the postfilters.
 
@@ -104,7 +105,8 @@ class Composites:
                 continue
             try:
                 holds = one.expression(task)
-            except Exception as error:
+            except (Exception, Stop) as error:
+                # A Stop here is the CPU guard's: a word of a rule file has held the loop. Nothing here waits.
                 if on_error is None:
                     raise
                 on_error(one, error)

@@ -4,13 +4,15 @@ A line's value says more: a number is the weight of the hit; `OTHER_SYMBOL`, `OT
 give another symbol, with these options. Without options of its own a hit has the key that was found as its option.
 
 Promises: a value that means none of that is found when the map is read, an expression that cannot be right when the
-configuration is; a rule with a condition runs after the rules whose symbols it names.
+configuration is; a rule with a condition runs after the rules whose symbols it names, and a condition over what is known only
+when all have ended (the score, a group, a composite) is refused.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from filterd.engine.expressions import Compiler, Expression, ExpressionError
@@ -24,7 +26,7 @@ MAX_KEYS = 1000
 """Keys of one message that are looked up: a mail can have more links than that."""
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
-_VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>[^\W\d]\w*)(?::(?P<score>{_NUMBER})(?::(?P<options>.+))?)?")
+_VALUE = re.compile(rf"(?P<weight>{_NUMBER})|(?P<symbol>\w*[^\W\d]\w*)(?::(?P<score>{_NUMBER})(?::(?P<options>.+))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,16 @@ class BadExpression(ValueError):
         self.field = field
 
 
-def rules_of(rule: MapRule, live: LiveMap, compiler: Compiler) -> list[Rule]:
-    """The rule that looks into the map, then a virtual symbol for each of `symbols`.
+def rules_of(rule: MapRule, live: LiveMap, compiler: Compiler, late: Collection[str] = ()) -> list[Rule]:
+    """The rule that looks into the map, then a virtual symbol for each of `symbols`. `late` are the names of composites.
 
     Raises RegistrationError and BadExpression.
     """
     keys = _compiled(compiler, "key", rule.key, "selector")
     when = None if rule.when is None else _compiled(compiler, "when", rule.when, "condition")
+    for field, expression in (("key", keys), ("when", when)):
+        if expression is not None and (early := sorted(expression.symbols.intersection(late))):
+            raise BadExpression(field, f"{early[0]} is a composite, known when all filters have ended, and this is one")
     others = [symbol for symbol in dict.fromkeys(rule.symbols) if symbol != rule.symbol]
     about: dict[str, Any] = {"group": rule.group, "score": rule.score}
     look = make_rule(
@@ -97,7 +102,7 @@ def rules_of(rule: MapRule, live: LiveMap, compiler: Compiler) -> list[Rule]:
         0,
         description=rule.description,
         condition=when,
-        after=() if when is None else sorted(when.symbols),
+        after=sorted(keys.symbols | (frozenset() if when is None else when.symbols)),
         inline=True,
         **about,
     )
@@ -109,7 +114,8 @@ def rules_of(rule: MapRule, live: LiveMap, compiler: Compiler) -> list[Rule]:
 
 def _compiled(compiler: Compiler, field: str, text: str, kind: Literal["selector", "condition"]) -> Expression:
     try:
-        return compiler.compile(text, kind)
+        # It runs among the filters: what all of them have found is not known yet.
+        return compiler.compile(text, kind, stage="results")
     except ExpressionError as error:
         raise BadExpression(field, str(error)) from None
 
@@ -126,5 +132,5 @@ def _keys(found: Any) -> list[str]:
         return []
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
         found = [found]
-    # What is empty, as the null sender, is no key; what is there twice is one.
-    return [key for key in dict.fromkeys(str(one) for one in found if one is not None) if key][:MAX_KEYS]
+    # What is empty, as the null sender, is no key; what is there twice counts twice, as in Rspamd.
+    return [key for one in islice(found, MAX_KEYS) if one is not None and (key := str(one))]

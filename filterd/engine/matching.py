@@ -2,195 +2,170 @@
 
 Promises:
 
-* All conditions of an element must hold; of the values of one condition any. `inverse` turns the whole around.
-* Elements are tried by falling priority, among equals in the order of the configuration; the first that matches applies.
-* A condition that cannot be right is a SettingsError when the configuration is read, naming the key.
+* All conditions of an element must hold, or what its `expression` makes of them; of the values of one condition any. With
+  `inverse` none of them may hold, and an expression must not.
+* They are asked before the first rule runs: an expression that needs what rules find is refused, with the column.
+* A condition that cannot be right is a SettingsError when the settings are read, naming the key; patterns are RE2's.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import translate
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from difflib import get_close_matches
 from typing import Any
 
-from filterd.engine.settings import Settings, SettingsError
-from filterd.mail.address import Address
-from filterd.mail.request import ScanRequest
+from filterd.engine.expressions import Compiler, ExpressionError
+from filterd.engine.matchers import CONDITIONS, Asked, Test
+from filterd.engine.settings import KNOWN, Settings, SettingsError
+from filterd.net.greenlets import Stop
 
-__all__ = ["CONDITIONS", "Element", "element", "first_match"]
+__all__ = ["Element", "MatchFailed", "element", "element_of", "first_match"]
 
-Test = Callable[[ScanRequest], bool]
-LOCAL = tuple(
-    map(
-        ip_network,
-        "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1/128 fe80::/10 fc00::/7".split(),
-    )
-)
-"""Loopback, link-local, and the networks of RFC 1918 and RFC 4193."""
 
 PRIORITIES = {"low": 1, "medium": 2, "high": 3}
+_NO_CONDITIONS = ("apply", "expression", "id", "inverse", "priority", "whitelist")
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """Settings with their name and the messages they are for."""
+    """Settings with their name and the messages they are for: `test` None is nobody but who asks by name."""
 
     id: str
     settings: Settings
-    tests: tuple[Test, ...] = ()
-    priority: int = 2
+    test: Test | None = None
+    priority: int = 1
     inverse: bool = False
 
-    def matches(self, request: ScanRequest) -> bool:
-        """Whether they are for this message; an element without conditions is for nobody but who asks by name."""
-        if not self.tests:
-            return False
-        return all(test(request) for test in self.tests) is not self.inverse
+    def matches(self, candidate: Asked) -> bool:
+        """Whether they are for this message."""
+        return self.test is not None and bool(self.test(candidate)) is not self.inverse
 
 
-def first_match(elements: Iterable[Element], request: ScanRequest) -> Element | None:
-    """The element for a message, of a sequence in the order of priority."""
+class MatchFailed(Exception):
+    """The conditions of an element raised `reason`: the word of a rule file did."""
+
+    def __init__(self, element: Element, reason: BaseException) -> None:
+        super().__init__(f"settings.{element.id}: {reason}")
+        self.element = element
+        self.reason = reason
+
+
+def first_match(elements: Iterable[Element], candidate: Asked, *, above: float = float("-inf")) -> Element | None:
+    """The element for a message, of a sequence in the order of priority; only priorities `above` this one count.
+
+    Raises MatchFailed.
+    """
     for one in elements:
-        if one.matches(request):
+        if one.priority <= above:
+            return None
+        try:
+            is_it = one.matches(candidate)
+        except (Exception, Stop) as error:
+            # A Stop here is the CPU guard's: a word of a rule file has held the loop. Nothing here waits.
+            raise MatchFailed(one, error) from error
+        if is_it:
             return one
     return None
 
 
-def element(id: str, table: Mapping[str, Any]) -> Element:
-    """An element from its table. Raises SettingsError naming the key."""
-    tests = []
-    for key, value in table.items():
-        if key in ("apply", "priority", "inverse") or value is None:
-            continue
-        condition = CONDITIONS.get(key)
-        if condition is None:
-            raise SettingsError(f"{key}: there is no such condition; there are {', '.join(CONDITIONS)}")
-        try:
-            tests.append(condition(value))
-        except (ValueError, re.error) as error:
-            raise SettingsError(f"{key}: {error}") from None
-    priority = table.get("priority", "medium")
-    if priority not in PRIORITIES and not isinstance(priority, int):
-        raise SettingsError('priority: it is "low", "medium", "high" or a whole number')
+def element(id: str, table: Mapping[str, Any], compiler: Compiler | None = None) -> Element:
+    """An element from its table. Raises SettingsError for the first thing that is wrong."""
+    problems: list[SettingsError] = []
+    made = element_of(id, table, compiler or Compiler(), problems)
+    if problems:
+        raise problems[0]
+    assert made is not None
+    return made
+
+
+def element_of(id: str, table: Mapping[str, Any], compiler: Compiler, problems: list[SettingsError]) -> Element | None:
+    """The same, with everything that is wrong in `problems` and None where that is something."""
+    before = len(problems)
+    priority = table.get("priority", "low")
+    if isinstance(priority, bool) or (not isinstance(priority, int) and priority not in PRIORITIES):
+        problems.append(SettingsError('priority: it is "low", "medium", "high" or a whole number'))
+    try:
+        settings = _settings(table)
+    except SettingsError as error:
+        problems.append(error)
+        return None
+    test = _test(table, compiler, problems)
+    if len(problems) > before:
+        return None
+    name = table.get("id", id)
     return Element(
-        id,
-        Settings.of(table.get("apply", {})),
-        tuple(tests),
+        str(name),
+        settings,
+        test,
         PRIORITIES[priority] if isinstance(priority, str) else priority,
         bool(table.get("inverse", False)),
     )
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _settings(table: Mapping[str, Any]) -> Settings:
+    apply = table.get("apply", {})
+    if not isinstance(apply, Mapping):
+        raise SettingsError("apply is not a table")
+    for key in apply.keys() - KNOWN:
+        # A key of one's own is for one's own rules; one that looks like ours and is not would silently do nothing.
+        if near := get_close_matches(key, KNOWN, 1, 0.8):
+            raise SettingsError(f"apply.{key}: there is no such key; did you mean {near[0]!r}?")
+    settings = Settings.of(apply)
+    return Settings.of({"whitelist": True}).over(settings) if table.get("whitelist") else settings
 
 
-def _text_test(value: Any) -> Callable[[str], bool]:
-    """`/regexp/`, a pattern with * or ?, or the text itself, in any case."""
-    tests = [_one_text_test(one) for one in _listed(value)]
-    return lambda text: any(test(text) for test in tests)
+def _test(table: Mapping[str, Any], compiler: Compiler, problems: list[SettingsError]) -> Test | None:
+    tests: dict[str, Test] = {}
+    for key, value in table.items():
+        if key in _NO_CONDITIONS or value is None:
+            continue
+        condition = CONDITIONS.get(key)
+        try:
+            if condition is None:
+                there_are = ", ".join([*CONDITIONS, "expression"])
+                raise SettingsError(f"{key}: there is no such condition; there are {there_are}")
+            tests |= condition(key, value, compiler)
+        except ExpressionError as error:
+            problems.append(SettingsError(f"{key}: {error.sentence}", error.picture))
+        except SettingsError as error:
+            problems.append(error)
+        except ValueError as error:
+            problems.append(SettingsError(f"{key}: {error}"))
+    written = table.get("expression")
+    if written is None:
+        if not tests:
+            return None
+        # As in Rspamd: "not from here, nor by one of us" is what is meant by turning around two conditions.
+        return _any_of(tuple(tests.values())) if table.get("inverse") else _all_of(tuple(tests.values()))
+    try:
+        if not isinstance(written, str):
+            raise SettingsError(f"expression: {written!r} is not a text")
+        expression = compiler.compile(written, "condition", stage="message", names=_named(tests))
+    except ExpressionError as error:
+        problems.append(SettingsError(f"expression: {error.sentence}", error.picture))
+    except SettingsError as error:
+        problems.append(error)
+    else:
+        return lambda candidate: expression(candidate.task)
+    return None
 
 
-def _one_text_test(wanted: Any) -> Callable[[str], object]:
-    if not isinstance(wanted, str):
-        raise ValueError(f"{wanted!r} is not a text")
-    expression = wanted.removesuffix("i")
-    if len(expression) > 1 and expression.startswith("/") and expression.endswith("/"):
-        return re.compile(expression[1:-1], re.IGNORECASE if wanted.endswith("/i") else 0).search
-    if "*" in wanted or "?" in wanted:
-        return re.compile(translate(wanted), re.IGNORECASE).match
-    return lambda text: text.lower() == wanted.lower()
+def _all_of(tests: tuple[Test, ...]) -> Test:
+    return tests[0] if len(tests) == 1 else lambda candidate: all(test(candidate) for test in tests)
 
 
-def _address_test(value: Any) -> Callable[[Address], bool]:
-    """`user@domain`, `@domain` or `domain`, `user@`, `/regexp/` over the whole, or a pattern."""
-    tests = [_one_address_test(one) for one in _listed(value)]
-    return lambda address: any(test(address) for test in tests)
+def _any_of(tests: tuple[Test, ...]) -> Test:
+    return lambda candidate: any(test(candidate) for test in tests)
 
 
-def _one_address_test(wanted: Any) -> Callable[[Address], object]:
-    whole = _one_text_test(wanted)
-    if wanted.startswith("/") or "*" in wanted or "?" in wanted or "@" in wanted.strip("@"):
-        return whole
-    if wanted.endswith("@"):
-        return lambda address: address.user.lower() == wanted[:-1].lower()
-    return lambda address: address.domain == wanted.removeprefix("@").lower()
-
-
-def _ip(value: Any) -> Test:
-    networks: list[IPv4Network | IPv6Network] = [ip_network(str(one), strict=False) for one in _listed(value)]
-
-    def test(request: ScanRequest) -> bool:
-        ip = request.envelope.ip
-        return ip is not None and any(ip_address(ip) in network for network in networks)
-
-    return test
-
-
-def _of_addresses(read: Callable[[ScanRequest], Iterable[Address]]) -> Callable[[Any], Test]:
-    def condition(value: Any) -> Test:
-        test = _address_test(value)
-        return lambda request: any(test(address) for address in read(request))
-
-    return condition
-
-
-def _of_text(read: Callable[[ScanRequest], str | None]) -> Callable[[Any], Test]:
-    def condition(value: Any) -> Test:
-        test = _text_test(value)
-        return lambda request: (text := read(request)) is not None and test(text)
-
-    return condition
-
-
-def _of_table(read: Callable[[ScanRequest, str], str | None]) -> Callable[[Any], Test]:
-    def condition(value: Any) -> Test:
-        if not isinstance(value, Mapping):
-            raise ValueError("it is a table of names and values")
-        tests = [(name, None if wanted is True else _text_test(wanted)) for name, wanted in value.items()]
-
-        def test(request: ScanRequest) -> bool:
-            found = [(read(request, name), wanted) for name, wanted in tests]
-            return all(text is not None and (wanted is None or wanted(text)) for text, wanted in found)
-
-        return test
-
-    return condition
-
-
-def _of_truth(read: Callable[[ScanRequest], bool]) -> Callable[[Any], Test]:
-    def condition(value: Any) -> Test:
-        if not isinstance(value, bool):
-            raise ValueError("it is true or false")
-        return lambda request: read(request) is value
-
-    return condition
-
-
-def _is_local(request: ScanRequest) -> bool:
-    ip = request.envelope.ip
-    return ip is not None and any(ip_address(ip) in network for network in LOCAL)
-
-
-def _senders(request: ScanRequest) -> list[Address]:
-    sender = request.envelope.mail_from
-    return [] if sender is None else [sender]
-
-
-CONDITIONS: Mapping[str, Callable[[Any], Test]] = {
-    "ip": _ip,
-    "client_ip": _ip,
-    "from": _of_addresses(_senders),
-    "rcpt": _of_addresses(lambda request: request.envelope.rcpts),
-    "from_mime": _of_addresses(lambda request: request.message.from_),
-    "rcpt_mime": _of_addresses(lambda request: [*request.message.to, *request.message.cc]),
-    "user": _of_text(lambda request: request.envelope.user),
-    "hostname": _of_text(lambda request: request.envelope.hostname),
-    "helo": _of_text(lambda request: request.envelope.helo),
-    "authenticated": _of_truth(lambda request: bool(request.envelope.user)),
-    "local": _of_truth(_is_local),
-    "header": _of_table(lambda request, name: request.message.header(name)),
-    "request_header": _of_table(lambda request, name: request.envelope.get(name)),
-}
-"""The conditions by their key."""
+def _named(tests: Mapping[str, Test]) -> Mapping[str, Test]:
+    """The conditions by the names an expression may call them: `header:Mime-Version`, `header:mime_version`, `header:1`."""
+    names: dict[str, Test] = {}
+    counts: dict[str, int] = {}
+    for key, test in tests.items():
+        kind, colon, rest = key.partition(":")
+        names[key] = test
+        if colon:
+            counts[kind] = counts.get(kind, 0) + 1
+            names.setdefault(f"{kind}:{rest.lower().replace('-', '_')}", test)
+            names.setdefault(f"{kind}:{counts[kind]}", test)
+    return names

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from filterd.engine.registry import Rule
+from filterd.mail.message import Message
 
 __all__ = ["Level", "OrderError", "Plan", "Plans"]
 
@@ -63,13 +64,21 @@ class Plan:
 
 
 class Plans:
-    """The plan of a set of rules, and that for messages without a byte."""
+    """The plan of a set of rules, that for messages without a byte, and that for those not to be read as MIME (`raw`)."""
 
-    __slots__ = ("empty", "full")
+    __slots__ = ("empty", "full", "raw")
 
     def __init__(self, rules: Collection[Rule], parents: Mapping[str, str] | None = None) -> None:
-        self.full = Plan(rules, parents)
+        self.full = self.raw = Plan(rules, parents)
         self.empty = Plan([one for one in rules if "empty" in one.flags], parents)
+        if any("mime" in one.flags for one in rules):
+            self.raw = Plan([one for one in rules if "mime" not in one.flags], parents)
+
+    def of(self, message: Message) -> Plan:
+        """The one for a message."""
+        if not message.size:
+            return self.empty
+        return self.full if message.is_mime else self.raw
 
 
 def stage_of(rule: Rule) -> str:

@@ -24,7 +24,7 @@ OnError = Literal["skip", "symbol", "tempfail"]
 RuleFunction = Callable[[Task], Any]
 Function = TypeVar("Function", bound=RuleFunction)
 
-FLAGS = frozenset("coro fine nice empty mime nostat ignore_passthrough explicit_disable".split())
+FLAGS = frozenset("coro fine nice empty mime nostat ignore_passthrough explicit_disable explicit_enable".split())
 MARKS = "__filterd_marks__"
 """The name under which a rule file's module keeps its marks, in the order they were made; the loader puts it there."""
 
@@ -47,6 +47,9 @@ class Rule:
     type: RuleType = "normal"
     priority: int = 0
     after: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    settings_allow: frozenset[str] = frozenset()
+    settings_forbid: frozenset[str] = frozenset()
     groups: tuple[str, ...] = ()
     description: str | None = None
     flags: frozenset[str] = frozenset()
@@ -83,6 +86,9 @@ def make_rule(
     type: str = "normal",
     priority: int = 0,
     after: str | Iterable[str] = (),
+    requires: str | Iterable[str] = (),
+    settings_allow: str | Iterable[str] = (),
+    settings_forbid: str | Iterable[str] = (),
     group: str | None = None,
     groups: Iterable[str] | None = None,
     description: str | None = None,
@@ -121,7 +127,10 @@ def make_rule(
         score=float(score),
         type=type,  # type: ignore[arg-type]  # checked above
         priority=priority,
-        after=tuple([after] if isinstance(after, str) else after),
+        after=tuple(dict.fromkeys([*([after] if isinstance(after, str) else after), *_words(requires)])),
+        requires=tuple(_words(requires)),
+        settings_allow=frozenset(_words(settings_allow)),
+        settings_forbid=frozenset(_words(settings_forbid)),
         groups=tuple(all_groups),
         description=description,
         flags=frozenset(words),
@@ -205,6 +214,9 @@ def rule(
     type: RuleType = "normal",
     priority: int = 0,
     after: str | Iterable[str] = (),
+    requires: str | Iterable[str] = (),
+    settings_allow: str | Iterable[str] = (),
+    settings_forbid: str | Iterable[str] = (),
     group: str | None = None,
     groups: Iterable[str] | None = None,
     description: str | None = None,
@@ -219,9 +231,10 @@ def rule(
 
     The function gets the Task. It returns nothing, None or False for no hit; True or a number (a multiplier of the score) for a
     hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `after` names rules
-    that must have ended before, `priority` orders pre- and postfilters, `timeout` is in seconds from the rule's first wait on,
-    `on_error` is what its failure does: `skip` counts and logs it, `symbol` adds RULE_FAILED too, `tempfail` asks the MTA to
-    try again. Several marks make several rules.
+    that must have ended before, `requires` such without which it does not run, `settings_allow` and `settings_forbid` the names
+    of settings under which alone and never it does; `priority` orders pre- and postfilters, `timeout` is in seconds from the
+    rule's first wait on, `on_error` is what its failure does: `skip` counts and logs it, `symbol` adds RULE_FAILED too,
+    `tempfail` asks the MTA to try again. Several marks make several rules.
     """
     if callable(name):
         raise RegistrationError('@rule without a name: write @rule("NAME")')
@@ -243,6 +256,9 @@ def register_symbol(
     score: float = 0.0,
     priority: int = 0,
     after: str | Iterable[str] = (),
+    requires: str | Iterable[str] = (),
+    settings_allow: str | Iterable[str] = (),
+    settings_forbid: str | Iterable[str] = (),
     group: str | None = None,
     groups: Iterable[str] | None = None,
     description: str | None = None,
@@ -267,6 +283,8 @@ def virtual(
     groups: Iterable[str] | None = None,
     description: str | None = None,
     one_shot: bool = False,
+    settings_allow: str | Iterable[str] = (),
+    settings_forbid: str | Iterable[str] = (),
 ) -> None:
     """A symbol that the rule `parent` inserts, with a score of its own."""
     keywords = {key: value for key, value in locals().items() if key != "name"}
@@ -278,6 +296,20 @@ class Registry:
 
     def __init__(self) -> None:
         self.rules: dict[str, Rule] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+
+    def register_settings_id(
+        self,
+        name: str,
+        symbols_enabled: Iterable[str] | None = None,
+        symbols_disabled: Iterable[str] = (),
+        policy: str = "default",
+    ) -> None:
+        """Settings that a client can ask for by this name; the configuration's of the same name go before them."""
+        if name in self.settings:
+            raise RegistrationError(f"settings {name!r} are registered twice")
+        enabled = {} if symbols_enabled is None else {"symbols_enabled": list(symbols_enabled)}
+        self.settings[name] = {"apply": {**enabled, "symbols_disabled": list(symbols_disabled), "policy": policy}}
 
     def add(self, new: Rule) -> None:
         """Raises RegistrationError where the name is taken."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from filterd.engine.composites import Composite, Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.failures import describe, held_the_loop
+from filterd.engine.matching import Element
 from filterd.engine.order import Order
 from filterd.engine.plan import place_of, stage_of
 from filterd.engine.registry import Rule
@@ -118,15 +119,16 @@ class Scan(Task):
         self.jobs = RuleJobs(environment.crew, self)
         self.house = house
         self.variant = variant
-        self.plan = variant.plans.full if request.message.size else variant.plans.empty
+        self.plan = variant.plans.of(request.message)
         self.order = Order(self._start)
         self.timer: Any = None
         self.cut = False
         self.disabled: set[Rule] | None = None
         self.enabled: list[Rule] = []
         scoring = variant.scoring
-        if variant.settings is not USUAL:
+        if scoring is not environment.scoring:
             self.results = Results(scoring)
+        if variant.settings is not USUAL:
             self._apply(variant.settings)
         self.enough = inf if "pass_all" in self.flags else scoring.thresholds.get("reject", inf)
         """Above this score further filters are needless."""
@@ -135,7 +137,7 @@ class Scan(Task):
         if settings.flags:
             self.more_flags = settings.flags
         for symbol, weight in settings.symbols.items():
-            self.results.insert(symbol, weight)
+            self.results.insert(symbol, weight, settings.symbol_options.get(symbol, ()))
         self.messages.update(settings.messages)
         if settings.add_headers:
             self.set_milter_reply({"add_headers": settings.add_headers})
@@ -247,10 +249,17 @@ class Scan(Task):
         if composites:
             composites.judge(self, is_last=is_last, settings=self.variant.settings, on_error=self._composite_failed)
 
-    def _composite_failed(self, composite: Composite, error: Exception) -> None:
+    def _composite_failed(self, composite: Composite, error: BaseException) -> None:
         rule = Rule(composite.name, None, file=f"composites.{composite.name}")
         if all(failure.rule != rule.name for failure in self.failures):  # it is judged twice
             self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+
+    def settings_failed(self, troubles: list[tuple[Element, BaseException]]) -> None:
+        """Tell of settings whose conditions raised; they were taken not to match. Empties the list."""
+        for element, error in troubles:
+            rule = Rule(f"settings.{element.id}", None, file=f"settings.{element.id}")
+            self._tell(rule, describe(error, rule=rule, scan=self, files=self.house.files))
+        troubles.clear()
 
     def get(self, expression: str, default: Any = None) -> Any:
         return self.house.compiler.get(expression, self, default)

@@ -24,6 +24,7 @@ from filterd.engine.scan import Scan
 from filterd.engine.variants import Variants
 from filterd.mail.edits import rewritten_subject
 from filterd.mail.request import ScanRequest
+from filterd.mail.results import PreResult
 from filterd.mail.verdict import RuleFailure, Verdict
 from filterd.task import Deadline, Environment, Task
 
@@ -56,8 +57,9 @@ class Engine:
         self.composites = Composites() if composites is None else composites
         self.compiler = Compiler() if compiler is None else compiler
         self._names = {one.name: one for one in self.rules}
+        self._counted = {one.name: one for one in self.rules if "nostat" not in one.flags}
         self._parents = {one.name: one.parent for one in rules if one.parent is not None}
-        self.variants = Variants(self.rules, environment.scoring, self._parents, settings)
+        self.variants = Variants(rules, environment, self.compiler, settings)
 
     def rule_of(self, symbol: str) -> Rule | None:
         """The rule that makes a symbol, None where there is none."""
@@ -67,6 +69,8 @@ class Engine:
         """Run the rules over one message and return what they make of it. Call it from a greenlet that may wait."""
         variant = self.variants.of(request)
         task = Scan(request, self.environment, self, variant)
+        if self.variants.troubles:
+            task.settings_failed(self.variants.troubles)
         began = task.deadline.end - task.deadline.budget
         if variant.settings.whitelist or "skip" in task.flags:
             return self._skipped(task)
@@ -75,6 +79,11 @@ class Engine:
             self._stage(task, "prefilter")
             self._stage(task, "normal")
             task.timed_out = task.cut
+            if task.cut and self.environment.soft_reject_on_timeout:
+                # A floor: what is to be rejected anyhow is rejected.
+                task.results.decide(
+                    PreResult("soft reject", "Could not be checked in time, try again later", "timeout", least=True)
+                )
             task.judge_composites(is_last=False)
             self._stage(task, "postfilter", renew=True)
             task.judge_composites(is_last=True)
@@ -86,6 +95,7 @@ class Engine:
             task.close()
         verdict.failures = tuple(task.failures)
         verdict.timings = task.timings
+        verdict.log_fields, verdict.log_text = task.log_fields, task.log_text
         verdict.seconds = monotonic() - began
         self._count(task)
         return verdict
@@ -93,6 +103,9 @@ class Engine:
     def _skipped(self, task: Scan) -> Verdict:
         verdict = self._judge(task)
         verdict.action, verdict.is_skipped = "no action", True
+        if self.variants.always:
+            self._level(task, Level(self.variants.always, {}, {}))
+            verdict.failures, verdict.log_fields, verdict.log_text = tuple(task.failures), task.log_fields, task.log_text
         return verdict
 
     def _stage(self, task: Scan, stage: str, *, renew: bool = False) -> None:
@@ -149,9 +162,11 @@ class Engine:
 
     def _count(self, task: Scan) -> None:
         symbols = task.results.symbols
-        names = self._names
+        counted = self._counted
         for name, seconds in task.timings.items():
-            rule = names[name]
+            rule = counted.get(name)
+            if rule is None:
+                continue
             rule.runs += 1
             rule.seconds += seconds
             if name in symbols:

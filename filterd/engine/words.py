@@ -27,7 +27,7 @@ def extractor(name: str, *, returns: Any = object, stage: str = "message") -> Ca
 
     It gives a value, or None where there is none. `returns` is its type (`str`, `int`, `list[str]`, …), which transforms and
     comparisons are checked against. `stage` is the earliest at which it can be asked: connect tls helo auth mail rcpt data
-    message, or results for what needs what rules have found.
+    message, results for what needs what a rule has found, score for what needs what all of them have.
     """
     _needs_a_name("extractor", name)
 

@@ -154,6 +154,11 @@ class Message:
         """The parts shown as text."""
         return text_parts(self.parts)
 
+    @property
+    def is_mime(self) -> bool:
+        """Is it read as mail, with header fields and parts?"""
+        return self._is_mime
+
     @lazy
     def attachments(self) -> list[Part]:
         """The parts a mail program offers for saving."""

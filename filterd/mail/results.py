@@ -2,7 +2,7 @@
 
 Promises:
 
-* score = configured score × weight; hits of one symbol add up (100 at most), a one-shot symbol keeps the larger.
+* score = configured score × weight; hits of one symbol add up (100 at most, or `nshots`), a one-shot symbol keeps the larger.
 * A group's cap cuts the hit that crosses it to what still fits; later ones add nothing but stay listed.
 * Options are unique, in order, and capped at 4096 characters a symbol, shown by a last `...`.
 * A weight that is no finite number counts as 0; unknown symbols are listed with score 0.
@@ -25,19 +25,29 @@ MAX_OPTIONS_LENGTH = 4096
 
 
 def action_name(name: str) -> str:
-    """The name on the wire of an action as people write it: `ADD_HEADER` is `add header`, `accept` is `no action`."""
+    """The name on the wire of an action as people write it: `ADD_HEADER` is `add header`, `accept` is `no action`.
+
+    An action of one's own is called what it is called.
+    """
     plain = " ".join(name.replace("_", " ").lower().split())
-    return "no action" if plain == "accept" else plain
+    if plain == "accept":
+        return "no action"
+    return plain if plain in ACTIONS else name
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolScore:
-    """What is configured for one symbol."""
+    """What is configured for one symbol; `shots` is how many of its hits add up, 1 for a one-shot symbol."""
 
     score: float = 0.0
     groups: tuple[str, ...] = ()
     description: str | None = None
     one_shot: bool = False
+    nshots: int = MAX_SHOTS
+
+    @property
+    def shots(self) -> int:
+        return 1 if self.one_shot else self.nshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +63,9 @@ class Scoring:
     """Scores, caps and thresholds of one configuration.
 
     `thresholds` maps an action to the score that earns it; `custom` the actions that clients do not know to what an MTA is to
-    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored. `subject` is the template for
-    rewritten subjects, `grow_factor` (1 or more) what positive scores grow by in the end, `unknown_score` the score of a symbol
-    nobody configured.
+    do then ("discard", "quarantine" or None); pre-results of a `disabled` action are ignored, and so are hits of `denied`
+    symbols. `subject` is the template for rewritten subjects, `grow_factor` (1 or more) what positive scores grow by in the
+    end, `unknown_score` the score of a symbol nobody configured.
     """
 
     symbols: Mapping[str, SymbolScore] = field(default_factory=dict)
@@ -63,6 +73,7 @@ class Scoring:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     custom: Mapping[str, str | None] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()
+    denied: frozenset[str] = frozenset()
     subject: str = "*** SPAM *** %s"
     grow_factor: float = 1.0
     unknown_score: float = 0.0
@@ -120,8 +131,10 @@ class Results:
         self.is_sealed = False
 
     def insert(self, name: str, weight: float = 1.0, options: Iterable[str] = ()) -> Hit:
-        """Record a hit and return the symbol's standing."""
+        """Record a hit and return the symbol's standing; that of a denied symbol is kept nowhere."""
         self._check_open()
+        if name in self.scoring.denied:
+            return Hit(name, 0.0)
         setting = self.scoring.symbols.get(name)
         if setting is None:
             setting = SymbolScore(self.scoring.unknown_score)
@@ -135,7 +148,7 @@ class Results:
                 name, added, setting.score, weight, _joined((), options), setting.description, setting.groups
             )
         else:
-            if hit.shots < (1 if setting.one_shot else MAX_SHOTS):
+            if hit.shots < setting.shots:
                 hit.shots += 1
                 hit.weight += weight
                 added = self._fit(setting, points)

@@ -63,6 +63,7 @@ class Verdict:
     (section "milter" of its JSON). `subject` is the rewritten one, encoded. `milter_action` is what an MTA is to do for an
     action of one's own ("discard", "quarantine"), `body` the new body if a rule replaced it. `urls` and `emails` are None
     unless they were looked at or asked for. `timings` maps a rule's name to the seconds it took, waits included.
+    `log_fields` are further values for the log, `log_text` its line where that is not the usual one.
     """
 
     action: str
@@ -85,6 +86,8 @@ class Verdict:
     timed_out: bool = False
     seconds: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict)
+    log_fields: Mapping[str, object] = field(default_factory=dict)
+    log_text: str | None = None
 
     @property
     def is_unjudged(self) -> bool:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import gevent
 
-from filterd.mail.map_lines import MapBroken, MapReader
-from filterd.mail.maps import LiveMap, Map
+from filterd.mail.map_lines import LineProblem, MapBroken, MapReader
+from filterd.mail.maps import LiveMap
 from filterd.net.event import Event
 from filterd.net.http import HttpClient
 from filterd.net.http_call import Call
@@ -134,13 +134,45 @@ class HttpSource:
         return (bytes(content[at : at + _PIECE]) for at in range(0, len(content), _PIECE))
 
 
-class MapFeed:
-    """Keeps one map like its source. `check` is for the values of the lines, as in `MapReader`."""
+class Reader(Protocol):
+    """Takes the bytes of one version as they come; `close` gives what they make, or raises MapBroken."""
 
-    def __init__(self, live: LiveMap, source: Source, *, check: Callable[[str], str | None] | None = None) -> None:
+    def feed(self, data: bytes, /) -> None: ...
+    def close(self) -> Any: ...
+
+
+class Kept(Protocol):
+    """What is kept like its source: a map, or something else with versions."""
+
+    name: str
+    version: int
+
+    def replace(self, value: Any, /) -> None: ...
+    def __len__(self) -> int: ...
+
+
+K = TypeVar("K", bound=Kept)
+
+
+class MapFeed(Generic[K]):
+    """Keeps one map like its source. `check` is for the values of the lines, as in `MapReader`.
+
+    With a `reader` it keeps something else, called `title`.
+    """
+
+    def __init__(
+        self,
+        live: K,
+        source: Source,
+        *,
+        check: Callable[[str], str | None] | None = None,
+        reader: Callable[[], Reader] | None = None,
+        title: str | None = None,
+    ) -> None:
         self.live = live
         self.source = source
-        self._check = check
+        self.title = f"map {live.name}" if title is None else title
+        self._reader = reader or (lambda: MapReader(live.value.type, check=check))  # type: ignore[attr-defined]  # a LiveMap
         self._complaint: str | None = None
 
     def update(self) -> bool:
@@ -151,9 +183,9 @@ class MapFeed:
         self.live.replace(self.read(pieces))
         return True
 
-    def read(self, pieces: Iterable[bytes]) -> Map:
-        """The map these pieces of text make; nothing is replaced by it. Raises MapBroken."""
-        reader = MapReader(self.live.value.type, check=self._check)
+    def read(self, pieces: Iterable[bytes]) -> Any:
+        """What these pieces of text make; nothing is replaced by it. Raises MapBroken."""
+        reader = self._reader()
         for piece in pieces:
             reader.feed(piece)
             _breathe()
@@ -161,26 +193,26 @@ class MapFeed:
 
     def refresh(self, *, strict: bool = False) -> bool:
         """The same; what goes wrong is told in the log instead, once until it changes. With `strict` MapBroken is raised."""
-        name, place = self.live.name, self.source.place
+        title, place = self.title, self.source.place
         try:
             is_new = self.update()
         except SourceFailed as error:
-            self._complain(f"map {name}: {place} {error}; {self._remains()}")
+            self._complain(f"{title}: {place} {error}; {self._remains()}")
             return False
         except MapBroken as error:
             if strict:
                 raise
             for problem in error.problems:
-                log.error("map %s: %s:%d: %s", name, place, problem.line, problem.text)
-            self._complain(f"map {name}: {place} is broken in {len(error.problems)} places; {self._remains()}")
+                log.error("%s: %s", title, problem_at(place, problem))
+            self._complain(f"{title}: {place} is broken in {len(error.problems)} places; {self._remains()}")
             return False
         if is_new:
             self._complaint = None
-            log.info("map %s: %d keys from %s", name, len(self.live), place)
+            log.info("%s: %d keys from %s", title, len(self.live), place)
         return is_new
 
     def _remains(self) -> str:
-        return f"the {len(self.live)} keys there are remain" if self.live.version else "the map is empty until that changes"
+        return f"the {len(self.live)} keys there are remain" if self.live.version else "it is empty until that changes"
 
     def _complain(self, text: str) -> None:
         # How long it took this time makes it no other complaint.
@@ -197,13 +229,18 @@ class MapFeed:
                 self.refresh()
             except Exception:
                 # A fault of ours in one look must not be the last look.
-                log.exception("map %s: the look at %s failed", self.live.name, self.source.place)
+                log.exception("%s: the look at %s failed", self.title, self.source.place)
+
+
+def problem_at(place: str, problem: LineProblem) -> str:
+    """A problem with its place; line 0 is the text as a whole."""
+    return f"{place}:{problem.line}: {problem.text}" if problem.line else f"{place}: {problem.text}"
 
 
 class MapFeeds:
     """The maps of one worker by name, and their feeds. `fetch` looks at sources once, `start` for good, `close` ends that."""
 
-    def __init__(self, maps: Mapping[str, LiveMap], feeds: Iterable[MapFeed]) -> None:
+    def __init__(self, maps: Mapping[str, LiveMap], feeds: Iterable[MapFeed[Any]]) -> None:
         self.maps = maps
         self.feeds = list(feeds)
         self._following: list[Any] = []

@@ -55,6 +55,7 @@ class Environment:
 
     `task_timeout` is the budget of a message, `burst_timeout` how long a rule may hold the loop, both in seconds. `resolver_of`
     makes the object that `task.get_resolver()` gives; it comes from outside, for the calls of rules are a layer above this one.
+    `soft_reject_on_timeout`: a message whose budget ended before its filters had is to come again.
     """
 
     network: Network
@@ -65,6 +66,7 @@ class Environment:
     burst_timeout: float = inf
     resolver_of: Callable[["Scope"], Any] | None = None
     maps: Mapping[str, LiveMap] = field(default_factory=dict)
+    soft_reject_on_timeout: bool = False
 
 
 class Closable(Protocol):

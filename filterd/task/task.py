@@ -11,6 +11,7 @@ from filterd.mail.address import Address
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.mail.results import PreResult, Results, action_name
+from filterd.mail.urls import Url, parse_url
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.net.greenlets import running
 from filterd.task.scope import Child, Environment, Scope, sleep
@@ -19,6 +20,8 @@ __all__ = ["Task"]
 
 T = TypeVar("T")
 
+_URLS = 1000
+
 _serial = count()
 _prefix = urandom(4).hex()
 
@@ -26,9 +29,15 @@ _prefix = urandom(4).hex()
 class Task(Scope):
     """One message being scanned: what came with it, what it holds, what was found on it."""
 
+    log_fields: Mapping[str, Any] = MappingProxyType({})
+    """Further values for its line in the log."""
+    log_text: str | None = None
+    """The text of that line, where it is not the usual one."""
+
     def __init__(self, request: ScanRequest, environment: Environment) -> None:
         self.id = f"{_prefix}{next(_serial) & 0xFFFFFF:06x}"
         super().__init__(environment, self.id, environment.task_timeout)
+        self.began = self.deadline.end - environment.task_timeout
         self.request = request
         self.envelope = request.envelope
         self.message: Message = request.message
@@ -106,6 +115,22 @@ class Task(Scope):
         if make is None:
             raise RuntimeError("this task has no resolver: it was made outside of filterd")
         return make(self)
+
+    def inject_url(self, text: str) -> Url | None:
+        """Add a link that a rule has found (in a QR code, say) to `message.urls`, for the rules after it.
+
+        Gives the link, None for what leads nowhere on the net. One that is there already is not added again; 1000 can be there.
+        """
+        url = parse_url(text, source="injected")
+        if url is None:
+            return None
+        urls = self.message.urls
+        for have in urls:
+            if str(have) == str(url):
+                return have
+        if len(urls) < _URLS:
+            urls.append(url)
+        return url
 
     # -- results
 

@@ -19,6 +19,7 @@ import pytest
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.dns_server import Asked, answer, dns_serving
 from tests.support.engine import MAIL
+from tests.support.pages import serving_paths
 from tests.support.partners import require
 
 RULES = Path(__file__).parent / "rules"
@@ -262,3 +263,34 @@ def test_121_json_rspamc_can_choose_the_rules(decided: Daemon) -> None:
     lines = rspamc(decided, "--header", "Settings={symbols_enabled = [SIMPLE_TEST]}").splitlines()
     assert "Action: no action" in lines
     assert "Symbol: SIMPLE_TEST (1.00)[Fires always]" in lines
+
+
+# -- texts and links
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with daemon_with(tmp_path_factory.mktemp("texts"), "texts") as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("name", ["TEST_TLD", "TEST_HASHES"])
+def test_101_lua_registrable_domains_and_digests(texts: Daemon, name: str) -> None:
+    assert options(chosen(texts, name)) == {name: ["no worry"]}
+
+
+def test_101_lua_an_external_map_is_asked(texts: Daemon) -> None:
+    with serving_paths() as address:
+        reply = chosen(texts, "EXTERNAL_MAP", Port=address.rpartition(":")[2])
+    assert options(reply) == {"EXTERNAL_MAP": ["+hello map"]}
+
+
+def test_101_lua_a_link_that_a_rule_injects_is_there_for_the_next(texts: Daemon) -> None:
+    reply = chosen(texts, "TEST_INJECT_URL", "INJECTED_IS_SEEN")
+    assert options(reply) == {"TEST_INJECT_URL": [], "INJECTED_IS_SEEN": ["http://injected.example.com/a"]}
+    assert reply["urls"] == ["injected.example.com"]
+
+
+def test_121_json_the_old_command_too(decided: Daemon) -> None:
+    status, body = decided.ask(MAIL, "/check")
+    assert (status, strict(body)["default"]["action"]) == (200, "soft reject")

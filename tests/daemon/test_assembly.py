@@ -227,3 +227,15 @@ def test_a_burst_timeout_of_nothing_switches_the_guard_off(folder: Path) -> None
     with assembled(folder) as assembly:
         assert assembly.guard is None
         assert assembly.environment.burst_timeout == inf
+
+
+def test_shots_of_a_symbol_and_of_all_symbols_of_a_group(folder: Path) -> None:
+    toml = """
+    [symbols]
+    A = { nshots = 3 }
+    B = { score = 1, group = "once" }
+    [groups.once]
+    one_shot = true
+    """
+    made = scoring_of(folder, toml, rule_of(hit, "A"), rule_of(hit, "C", group="once"), rule_of(hit, "D"))
+    assert {name: one.shots for name, one in made.symbols.items()} == {"A": 3, "B": 1, "C": 1, "D": 100}

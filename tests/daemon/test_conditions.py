@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from filterd.daemon.assembly import assemble, load
-from filterd.daemon.config import load_config
+from filterd.daemon.config import ConfigError, load_config
 from filterd.engine.loader import LoadError
 from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
@@ -150,3 +150,83 @@ def test_two_words_of_a_name_are_told(folder: Path) -> None:
     (folder / "rules" / "b.py").write_text(RULES.partition("@rule")[0])
     (problem,) = problems_of(folder, "")
     assert problem == "rules/b.py:4: extractor 'lucky' is already there, at rules/a.py:4"
+
+
+def test_a_composite_can_be_switched_off_and_is_checked_all_the_same(folder: Path) -> None:
+    assert "OFF" not in verdict_of(folder, 'composites.OFF = { expression = "A", enabled = false }').symbols
+    (problem,) = problems_of(folder, 'composites.OFF = { expression = "A &", enabled = false }')
+    assert problem.startswith("filterd.toml: composites.OFF.expression: ")
+
+
+NAMED = """
+[conditions]
+ours = "authenticated or ip == '192.0.2.77'"
+found = "A and not never"
+never = "size > 1g"
+high = "score > 100"
+"""
+
+
+def test_conditions_have_names_for_all_others(folder: Path) -> None:
+    toml = """
+    [composites]
+    OURS = { expression = "ours & -A", score = 1 }
+    FOUND = { expression = "found" }
+    [settings.mine]
+    expression = "ours and not never and user"
+    user = "nobody"
+    apply = { whitelist = true }
+    [headers.X-Ours]
+    value = "yes"
+    when = "ours and not high"
+    [maps.friends]
+    source = "file:friends.txt"
+    key = "ip"
+    symbol = "FRIEND"
+    when = "found"
+    """
+    verdict = verdict_of(folder, NAMED + toml)
+    assert {"OURS", "FOUND", "FRIEND", "A"} <= set(verdict.symbols)
+    assert verdict.milter["add_headers"] == {"X-Ours": {"value": "yes", "order": -1}}
+
+
+def test_a_condition_by_name_asks_what_it_asks(folder: Path) -> None:
+    toml = """
+    [conditions]
+    one = "two"
+    two = "three or one"
+    three = "ipp"
+    late = "score > 4"
+    helo = "ip"
+    [settings.x]
+    expression = "late"
+    [maps.friends]
+    source = "file:friends.txt"
+    key = "ip"
+    symbol = "FRIEND"
+    when = "late"
+    """
+    told = [problem.partition("\n")[0] for problem in problems_of(folder, toml)]
+    assert told == [
+        "filterd.toml: maps.friends.when: condition late is known from stage score on, and this is evaluated at stage results "
+        "(column 1)",
+        "filterd.toml: conditions.one: condition two: condition three: there is no value 'ipp'; did you mean 'ip'? (column 1) "
+        "(column 1) (column 1)",
+        "filterd.toml: conditions.two: condition three: there is no value 'ipp'; did you mean 'ip'? (column 1) (column 1)",
+        "filterd.toml: conditions.three: there is no value 'ipp'; did you mean 'ip'? (column 1)",
+        "filterd.toml: conditions.helo: there is a value 'helo' already",
+        "filterd.toml: settings.x.expression: condition late is known from stage score on, and this is evaluated at stage "
+        "message (column 1)",
+    ]
+
+
+def test_conditions_that_need_each_other_are_named_with_the_chain(folder: Path) -> None:
+    (first, _) = problems_of(folder, 'conditions.one = "not two"\nconditions.two = "one"')
+    assert "conditions need each other: one needs two needs one" in first
+
+
+def test_a_name_that_could_be_a_symbol_is_none_of_a_condition(folder: Path) -> None:
+    conf = folder / "filterd.toml"
+    conf.write_text('conditions.OURS = "ip"')
+    with pytest.raises(ConfigError, match=r'conditions: "OURS" is no name of a condition'):
+        load_config(conf)

@@ -146,7 +146,8 @@ def test_a_condition_tells_what_it_looks_at_and_when_it_can_be_asked() -> None:
     condition = compiled("A and not (B or symbol('C')) and g+:bad", "condition")
     assert condition.symbols == {"A", "B", "C"}
     assert condition.groups == {"bad"}
-    assert condition.stage == "results"
+    assert condition.stage == "score"
+    assert compiled("A and not (B or symbol('C'))", "condition").stage == "results"
     assert not condition.asks_results
     assert compiled("score > 3", "condition").asks_results
     assert compiled("ip in friends", "condition").stage == "connect"

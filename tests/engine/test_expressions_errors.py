@@ -14,7 +14,7 @@ from tests.support.expressions import task_of
 KINDS: tuple[ExpressionKind, ...] = ("selector", "template", "condition", "composite")
 
 
-def error_of(text: str, kind: ExpressionKind = "selector", *, stage: str = "results") -> ExpressionError:
+def error_of(text: str, kind: ExpressionKind = "selector", *, stage: str = "score") -> ExpressionError:
     with pytest.raises(ExpressionError) as caught:
         Compiler(maps={"friends": {}}, symbols=["known_symbol"]).compile(text, kind, stage=stage)
     return caught.value
@@ -140,9 +140,11 @@ def test_of_a_long_text_only_what_is_around_the_place_is_shown() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "stage", "problem"),
     [
-        ("score", "selector", "message", "score is known from stage results on, and this is evaluated at stage message"),
+        ("score", "selector", "message", "score is known from stage score on, and this is evaluated at stage message"),
         ("A", "condition", "message", "A is known from stage results on, and this is evaluated at stage message"),
-        ("g:bad", "condition", "data", "bad is known from stage results on, and this is evaluated at stage data"),
+        ("g:bad", "condition", "data", "group bad is known from stage score on, and this is evaluated at stage data"),
+        ("score > 4", "condition", "results", "score is known from stage score on, and this is evaluated at stage results"),
+        ("symbols", "selector", "results", "symbols is known from stage score on, and this is evaluated at stage results"),
         ("from", "selector", "rcpt", "from is known from stage message on, and this is evaluated at stage rcpt"),
         ("rcpts('smtp')", "selector", "mail", "rcpts is known from stage rcpt on, and this is evaluated at stage mail"),
         ("{subject}", "template", "connect", "subject is known from stage message on, and this is evaluated at stage connect"),

@@ -25,6 +25,13 @@ MAPS = {"friends": {"192.0.2.77": "yes"}}
         ("id(true)", "true"),
         ("id(1.5)", "1.5"),
         ("specific_urls({limit = 1, exclude_flags = {phished, idn}}):path", ["/a"]),
+        ("received_count", 2),
+        ("env('FILTERD_NO_SUCH_VARIABLE')", None),
+        ("required_score", 15.0),
+        ("threshold('add header')", 6.0),
+        ("threshold('rewrite subject')", None),
+        ("threshold", 15.0),
+        ("failures", None),
         ("ip", "192.0.2.77"),
         ("hostname", None),
         ("mta_name", None),
@@ -102,7 +109,7 @@ def test_what_an_extractor_reads(text: str, value: object) -> None:
 
 def test_every_extractor_gives_none_or_something_plain_for_a_message_of_nothing() -> None:
     task = task_of(b"", Envelope({}))
-    arguments = {"request_header": "('X')", "header": "('X')", "headers": "('X')", "symbol": "('X')"}
+    arguments = {"request_header": "('X')", "header": "('X')", "headers": "('X')", "symbol": "('X')", "env": "('X')"}
     arguments |= dict.fromkeys(("var", "pool_var", "task_cache"), "('x')")
     for name in standard_vocabulary().extractors.keys() - {"parts"}:
         value = Compiler().compile(name + arguments.get(name, ""))(task)
@@ -245,7 +252,7 @@ def test_hostile_text_is_no_trouble() -> None:
             if one.wants_map:
                 continue
             needed = {"regexp": "('a')", "match": "('a')", "re": "('a')", "sub": "('a', 'b')", "ipmask": "(8)", "nth": "(1)"}
-            needed |= dict.fromkeys(("take_n", "drop_n"), "(1)") | dict.fromkeys(("equal", "split"), "('a')")
+            needed |= {"iif": "('a')"} | dict.fromkeys(("take_n", "drop_n"), "(1)") | dict.fromkeys(("equal", "split"), "('a')")
             Compiler().compile(f"var('it').{name}{needed.get(name, '')}")(task)
 
 
@@ -303,3 +310,62 @@ def test_what_is_not_declared_is_looked_at_when_it_comes() -> None:
     for it, made in (("ab", "ab"), (["a", "b"], "a"), ([], None)):
         task.vars["it"] = it
         assert compiler.compile("anything.first")(task) == made
+
+
+def test_symbols_with_their_scores_and_options() -> None:
+    task = task_of(rules=[], symbols={"A": 1.0, "B": 2.0})
+    task.insert_result("B", 0.0, "one", "two")
+    get = Compiler().get
+    assert get("symbols", task) == ["A", "B"]
+    assert get("symbols('scores')", task) == ["A(0.00)", "B(0.00)"]
+    assert get("symbols('options').join(',')", task) == "A(0.00){},B(0.00){one;two}"
+    assert get("symbols('scores')", task_of()) is None
+
+
+def test_the_time_a_message_has_taken_so_far_is_a_number_of_seconds() -> None:
+    assert 0 <= value_of("elapsed") < 60
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("id('3.7').float.bar", "+++"),
+        ("id('-2.9').float.bar('+', '-', '/')", "--"),
+        ("id('0.9').float.bar('+', '-', '/')", "/"),
+        ("id('-0.9').float.bar", ""),
+        ("id('1000').float.bar('*', limit=20)", "*" * 20),
+        ("id('inf').float.bar('*', limit=3)", "***"),
+        ("id('nan').float.bar('*', 'm', limit=3)", "mmm"),
+        ("id('9').float.bar('*', limit=-1)", ""),
+        ("id('2.567').float.round(1)", 2.6),
+        ("id('2.567').float.round", 3.0),
+        ("user.iif('in', 'out')", "in"),
+        ("hostname.iif('in', 'out')", "out"),
+        ("id('ü').hex", "c3bc"),
+        ("id('ü').base64", "w7w="),
+        ("id('abc').len", 3),
+        ("id('Ann+News@Example.ORG').strip_plus", "Ann@Example.ORG"),
+        ("id('ann+news').strip_plus", "ann"),
+        ("id('Ann@Example.ORG').domain", "example.org"),
+        ("id('Ann@Example.ORG').local", "Ann"),
+        # An attribute of the value goes before a transform that cannot take it.
+        ("urls.domain", ["example.com", "example.com"]),
+        ("from('smtp').domain", "sender.example"),
+    ],
+)
+def test_further_transforms(text: str, value: object) -> None:
+    assert value_of(text) == value
+
+
+def test_conditions_may_have_names_where_the_expression_stands() -> None:
+    names = {"user": lambda task: False, "header:x-tag": lambda task: True, "selector:1": lambda task: True}
+
+    def holds(text: str) -> bool:
+        return bool(Compiler().compile(text, "condition", stage="message", names=names)(task_of()))
+
+    assert not holds("user")
+    assert holds("!user && header:x-tag & selector:1")
+    assert not holds("user || (header:x-tag and not selector:1)")
+    # With brackets or a step it is the value of the message.
+    assert holds("user.lower == 'test@user.com'")
+    assert holds("header('X-Tag') == 'one' and not user")

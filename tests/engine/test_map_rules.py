@@ -79,10 +79,11 @@ def test_a_key_of_the_message_that_is_in_the_map_gives_its_symbol(
         ("SYM1:-10.1", {"SYM1": (-10.1, ("ann@example.org",))}),
         ("SYM1:-10.1:opt1,opt2", {"SYM1": (-10.1, ("opt1", "opt2"))}),
         ("SYM1:0", {"SYM1": (0.0, ("ann@example.org",))}),
+        ("2000POINTS:2", {"2000POINTS": (2.0, ("ann@example.org",))}),
     ],
 )
 def test_the_value_of_a_line_says_how_much_and_which_symbol(value: str, found_is: Mapping[str, Any]) -> None:
-    assert found(scanned("map", f"ann@example.org {value}", "from('smtp')", symbols=("SYM1",))) == found_is
+    assert found(scanned("map", f"ann@example.org {value}", "from('smtp')", symbols=("SYM1", "2000POINTS"))) == found_is
 
 
 def test_the_score_of_the_map_is_a_factor_for_its_lines() -> None:
@@ -106,8 +107,9 @@ def test_a_message_without_the_key_is_not_looked_up() -> None:
     assert found(scan_with(*rules, envelope=Envelope.of(mail_from=""))) == {}  # the null sender is no key
 
 
-def test_a_key_that_is_there_twice_or_is_no_text_is_looked_up_once_as_text() -> None:
-    assert found(scanned("set", "17", "list(17, '17', 'x')")) == {"HIT": (1.0, ("17",))}
+def test_a_key_that_is_there_twice_counts_twice_and_is_looked_up_as_text() -> None:
+    assert found(scanned("set", "17", "list(17, '17', 'x')")) == {"HIT": (2.0, ("17",))}
+    assert found(scanned("set", "17", "list(17, '17', 'x').uniq")) == {"HIT": (1.0, ("17",))}
     assert found(scanned("regexp", r"/^\d+$/", "size"))["HIT"][0] == 1.0
 
 
@@ -147,7 +149,7 @@ def test_a_map_rule_is_told_by_its_file() -> None:
         ("UNKNOWN:2", "UNKNOWN is neither the symbol of this map nor in its symbols (HIT, OTHER, THIRD)"),
         ("seen in spam", "'seen in spam' is no weight (2.5), no SYMBOL, SYMBOL:2.5 or SYMBOL:2.5:option,option"),
         ("OTHER:x", "'OTHER:x' is no weight (2.5), no SYMBOL, SYMBOL:2.5 or SYMBOL:2.5:option,option"),
-        ("1e5", "'1e5' is no weight (2.5), no SYMBOL, SYMBOL:2.5 or SYMBOL:2.5:option,option"),
+        ("1e5", "1e5 is neither the symbol of this map nor in its symbols (HIT, OTHER, THIRD)"),
     ],
 )
 def test_a_value_that_means_nothing_is_told(value: str, told: str | None) -> None:
@@ -170,3 +172,33 @@ def test_an_expression_that_cannot_be_is_refused_with_its_key_and_column(about: 
 def test_a_symbol_that_cannot_be_is_refused() -> None:
     with pytest.raises(RegistrationError, match="a name is one word"):
         rules_of(MapRule("m", "ip", "TWO WORDS"), live_map("set", ""), Compiler())
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"when": "score > 3"}, "when: score is known from stage score on, and this is evaluated at stage results (column 1)"),
+        ({"when": "g:any"}, "when: group any is known from stage score on, and this is evaluated at stage results (column 1)"),
+        ({"when": "A and TOGETHER"}, "when: TOGETHER is a composite, known when all filters have ended, and this is one"),
+        (
+            {"key": "symbol('TOGETHER'):name"},
+            "key: TOGETHER is a composite, known when all filters have ended, and this is one",
+        ),
+        ({"key": "action"}, "key: action is known from stage score on, and this is evaluated at stage results (column 1)"),
+    ],
+)
+def test_what_is_known_only_when_all_have_ended_is_refused(about: dict[str, Any], told: str) -> None:
+    keywords: dict[str, Any] = {"key": "ip", **about}
+    rule = MapRule("m", symbol="HIT", **keywords)
+    with pytest.raises(BadExpression) as caught:
+        rules_of(rule, live_map("set", "x"), Compiler(), ["TOGETHER"])
+    assert f"{caught.value.field}: {caught.value}".startswith(told)
+
+
+def test_a_key_that_is_made_of_a_symbol_waits_for_it() -> None:
+    def first(task: Task) -> tuple[bool, str]:
+        return True, "x"
+
+    rule = MapRule("m", "symbol('FIRST'):options", "HIT")
+    verdict = scan_with(*rules_of(rule, live_map("set", "x"), Compiler()), rule_of(first), raw=mail())
+    assert found(verdict)["HIT"] == (1.0, ("x",))

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from filterd.engine.candidate import Candidate
+from filterd.engine.expressions import Compiler
 from filterd.engine.matching import Element, element
 from filterd.engine.settings import Settings, SettingsError
 from filterd.mail.envelope import Envelope
@@ -29,6 +31,10 @@ def request(**changes: Any) -> ScanRequest:
     return ScanRequest(Message(MAIL), Envelope(headers))
 
 
+def candidate(**changes: Any) -> Candidate:
+    return Candidate(request(**changes), engine_of().environment, Compiler())
+
+
 @pytest.mark.parametrize(
     ("table", "matches"),
     [
@@ -49,7 +55,26 @@ def request(**changes: Any) -> ScanRequest:
         ({"from_mime": "a@example.org"}, True),
         ({"rcpt_mime": "@example.net"}, True),
         ({"rcpt_mime": "@example.com"}, False),
+        ({"from": "ann.smith"}, True),
+        ({"from": "ann"}, False),
         ({"user": "ANN"}, True),
+        ({"user": "@example.org"}, False),
+        ({"header": {"X-None": False}}, True),
+        ({"header": {"Subject": False}}, False),
+        ({"request_header": {"Test": False}}, False),
+        ({"request_header": {"Test": ["no", "yes"]}}, True),
+        ({"selector": "from('smtp').domain.in('example.org', 'example.net')"}, True),
+        ({"selector": "from('smtp').domain.in('example.com')"}, False),
+        ({"selector": ["user.equal('bob')", "helo"]}, True),
+        ({"selector": "tls"}, False),
+        ({"expression": "size > 10 and user == 'ann'"}, True),
+        ({"expression": "size > 1m"}, False),
+        ({"user": "bob", "from": "@example.org", "expression": "user or from"}, True),
+        ({"user": "bob", "from": "@example.org", "expression": "user & from"}, False),
+        ({"user": "bob", "expression": "not user and helo.lower == 'mx'"}, True),
+        ({"selector": ["user.equal('bob')", "helo"], "expression": "selector"}, True),
+        ({"header": {"Subject": "x", "X-A": True}, "expression": "header:subject | header:x_a | !header:2"}, True),
+        ({"expression": "true", "inverse": True}, False),
         ({"hostname": "*.example.org"}, True),
         ({"helo": "/x$/"}, True),
         ({"authenticated": True}, True),
@@ -62,19 +87,21 @@ def request(**changes: Any) -> ScanRequest:
         ({"request_header": {"Test": "no"}}, False),
         ({"ip": "192.0.2.77", "user": "ann"}, True),
         ({"ip": "192.0.2.77", "user": "bob"}, False),
-        ({"ip": "192.0.2.77", "user": "bob", "inverse": True}, True),
+        ({"ip": "192.0.2.77", "user": "bob", "inverse": True}, False),
+        ({"ip": "192.0.2.78", "user": "bob", "inverse": True}, True),
+        ({"ip": "192.0.2.77", "user": "bob", "expression": "ip and user", "inverse": True}, True),
         ({"inverse": True}, False),
         ({}, False),
     ],
 )
 def test_conditions(table: dict[str, Any], matches: bool) -> None:
-    assert element("x", table).matches(request()) is matches
+    assert element("x", table).matches(candidate()) is matches
 
 
 @pytest.mark.parametrize("key", ["ip", "from", "user", "hostname"])
 def test_what_the_client_did_not_send_matches_nothing(key: str) -> None:
     value = "0.0.0.0/0" if key == "ip" else "*"
-    assert not element("x", {key: value}).matches(request(**{key: None}))
+    assert not element("x", {key: value}).matches(candidate(**{key: None}))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +109,23 @@ def test_what_the_client_did_not_send_matches_nothing(key: str) -> None:
     [
         ({"form": "x"}, "form: there is no such condition; there are ip, client_ip"),
         ({"ip": "300.1.1.1"}, "ip: "),
-        ({"from": "/(/"}, "from: "),
+        ({"from": "/(/"}, "from: no pattern: missing )"),
+        ({"from": "/a/x"}, "from: unknown flag 'x' of a pattern"),
+        ({"from": "map:nobody"}, "from: there is no map 'nobody'; there are none"),
+        ({"header": {"X": 3}}, "header: 3 is not a text"),
+        ({"selector": 3}, "selector: 3 is not a text"),
+        (
+            {"selector": "score"},
+            "selector: score is known from stage score on, and this is evaluated at stage message (column 1)",
+        ),
+        (
+            {"expression": "A"},
+            "expression: A is known from stage results on, and this is evaluated at stage message (column 1)",
+        ),
+        ({"expression": "from: x"}, "expression: there is no transform 'x'"),
+        ({"apply": []}, "apply is not a table"),
+        ({"apply": {"policy": "maybe"}}, "policy is not one of default, implicit_allow, implicit_deny"),
+        ({"apply": {"grops_enabled": []}}, "apply.grops_enabled: there is no such key; did you mean 'groups_enabled'?"),
         ({"user": 3}, "user: 3 is not a text"),
         ({"authenticated": "yes"}, "authenticated: it is true or false"),
         ({"header": "Subject"}, "header: it is a table"),
@@ -207,6 +250,133 @@ def test_rules_can_read_what_applies() -> None:
 
 def test_settings_as_a_table_say_what_they_say() -> None:
     assert Settings.of({"symbols_enabled": ["A"]}).as_table() == {"symbols_enabled": frozenset({"A"})}
+
+
+def test_a_user_with_a_domain_is_an_address() -> None:
+    for table, is_so in (({"user": "@example.org"}, True), ({"user": "ann@"}, True), ({"user": "@example.net"}, False)):
+        assert element("x", table).matches(candidate(user=["ann@example.org"])) is is_so
+
+
+def test_an_element_may_say_whitelist_beside_its_conditions() -> None:
+    made = [element("local", {"ip": "192.0.2.77", "whitelist": True, "apply": {"subject": "x"}})]
+    assert verdict(*made, score=99.0).is_skipped
+    assert made[0].settings.subject == "x"
+
+
+def test_any_field_of_a_name_counts() -> None:
+    raw = MAIL.replace(b"Subject: hello", b"X-A: one\r\nX-A: two")
+    asked = Candidate(ScanRequest(Message(raw), Envelope({})), engine_of().environment, Compiler())
+    assert element("x", {"header": {"X-A": "two"}}).matches(asked)
+
+
+def test_patterns_take_no_longer_for_what_is_made_to_be_slow() -> None:
+    slow = element("x", {"helo": "/^(a|aa)+$/"})
+    assert not slow.matches(candidate(helo=["a" * 5000 + "!"]))
+
+
+def test_what_settings_enable_runs_besides_the_usual_where_they_say_so() -> None:
+    reserved = rule_of(hit, "RESERVED", flags="explicit_enable")
+    engine = engine_of(rule_of(hit, "A"), reserved)
+    text = '{symbols_enabled = [RESERVED], policy = "%s"}'
+    assert set(engine.scan(request(settings=[text % "implicit_allow"])).symbols) == {"A", "RESERVED"}
+    assert set(engine.scan(request(settings=[text % "implicit_deny"])).symbols) == {"RESERVED"}
+
+
+def test_a_rule_may_be_for_some_settings_only_or_for_all_but_some() -> None:
+    rules = [
+        rule_of(hit, "ONLY", settings_allow="mine, other"),
+        rule_of(hit, "NOT", settings_forbid=["mine"]),
+        rule_of(hit, "A"),
+    ]
+    elements = [element("mine", {}), element("other", {"apply": {"symbols_enabled": ["A"]}}), element("third", {})]
+    engine = engine_of(*rules, settings=elements)
+
+    def found(**headers: Any) -> set[str]:
+        return set(engine.scan(request(**headers)).symbols)
+
+    assert found() == {"NOT", "A"}
+    assert found(settings_id=["mine"]) == {"ONLY", "A"}
+    assert found(settings_id=["other"]) == {"ONLY", "A"}
+    assert found(settings_id=["third"]) == {"NOT", "A"}
+    assert found(settings=["{symbols_enabled = [ONLY]}"]) == {"ONLY"}
+
+
+def test_a_rule_that_requires_others_runs_only_with_all_of_them() -> None:
+    rules = [
+        rule_of(hit, "LAST", requires="MIDDLE"),
+        rule_of(hit, "MIDDLE", requires="VIRTUAL"),
+        rule_of(lambda task: task.insert_result("VIRTUAL"), "FIRST"),
+        rule_of(None, "VIRTUAL", type="virtual", parent="FIRST"),
+        rule_of(hit, "ORPHAN", requires=["FIRST", "NOBODY"]),
+    ]
+    engine = engine_of(*rules)
+    assert list(engine.scan(request()).symbols) == ["VIRTUAL", "MIDDLE", "LAST"]
+    assert set(engine.scan(request(settings=["{symbols_disabled = [FIRST]}"])).symbols) == set()
+    assert set(engine.scan(request(settings=["{symbols_enabled = [LAST, MIDDLE, FIRST]}"])).symbols) == {
+        "VIRTUAL",
+        "MIDDLE",
+        "LAST",
+    }
+
+
+def test_injected_symbols_may_have_options_and_count_their_weight_where_nobody_gave_a_score() -> None:
+    found = applied("{symbols {NEW {score = 2, options = [a, b]}, A = 3, LONE {options = x}}}").symbols
+    assert (found["NEW"].score, found["NEW"].options) == (2.0, ("a", "b"))
+    assert (found["LONE"].score, found["LONE"].options) == (1.0, ("x",))
+    assert found["A"].score == 2.0 * 3 + 2.0
+
+
+def test_layers_say_what_both_say() -> None:
+    lower = Settings.of(
+        {
+            "symbols_enabled": ["A"],
+            "symbols_disabled": ["B", "C"],
+            "groups_disabled": ["g", "h"],
+            "scores": {"A": 1, "B": 2},
+            "flags": ["x"],
+            "subject": "low",
+            "whitelist": True,
+            "own": {"a": 1},
+            "policy": "implicit_allow",
+        }
+    )
+    upper = Settings.of(
+        {"symbols_enabled": ["B"], "groups_enabled": ["g"], "scores": {"B": 3}, "flags": "y", "whitelist": False, "own": 2}
+    )
+    assert upper.over(lower).as_table() == {
+        "symbols_enabled": {"B"},
+        "symbols_disabled": {"C"},
+        "groups_enabled": {"g"},
+        "groups_disabled": {"h"},
+        "scores": {"A": 1.0, "B": 3.0},
+        "flags": {"x", "y"},
+        "subject": "low",
+        "whitelist": False,
+        "policy": "implicit_allow",
+        "own": 2,
+    }
+    assert Settings().over(lower).as_table() == lower.as_table()
+
+
+def test_settings_that_cannot_be_read_leave_the_element_that_matches(caplog: pytest.LogCaptureFixture) -> None:
+    made = [element("matching", {"ip": "192.0.2.77", "apply": {"symbols_enabled": ["A"]}})]
+    assert set(verdict(*made, one=request(settings=["{x = ["], maxscore=["1"])).symbols) == {"A"}
+    assert "the request's Settings cannot be used, matching counts alone" in caplog.text
+
+
+def test_what_was_layered_is_layered_anew_when_the_elements_are_others() -> None:
+    engine = engine_of(rule_of(hit, "A"), rule_of(hit, "B"))
+    one = request(settings=["{x = 1}"])
+    assert set(engine.scan(one).symbols) == {"A", "B"}
+    engine.variants.follow([element("new", {"ip": "192.0.2.77", "apply": {"symbols_enabled": ["B"]}})])
+    assert set(engine.scan(one).symbols) == set(engine.scan(request()).symbols) == {"B"}
+    engine.variants.follow([])
+    assert set(engine.scan(one).symbols) == {"A", "B"}
+
+
+def test_a_rule_may_ask_an_expression_of_a_candidate() -> None:
+    asked = candidate(settings_id=["mine"]).task
+    assert (asked.get("user"), asked.settings_id, asked.settings, asked.task) == ("ann", "mine", {}, asked)
 
 
 # -- rules that switch others

@@ -182,7 +182,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": 5}, "rule 5: a name is one word"),
     ({"type": "filter"}, "type 'filter' is not one of normal, callback, virtual, prefilter, postfilter, idempotent"),
     ({"on_error": "ignore"}, "on_error 'ignore' is not one of skip, symbol, tempfail"),
-    ({"flags": "nice nicer"}, "unknown flag 'nicer'; there are coro, empty, explicit_disable, fine"),
+    ({"flags": "nice nicer"}, "unknown flag 'nicer'; there are coro, empty, explicit_disable, explicit_enable, fine"),
     ({"score": "high"}, "score 'high' is not a number"),
     ({"score": None}, "score None is not a number"),
     ({"score": float("nan")}, "score nan is not a number"),

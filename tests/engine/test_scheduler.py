@@ -3,6 +3,7 @@
 import contextvars
 import gc
 import weakref
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -528,3 +529,38 @@ def test_links_are_in_the_verdict_once_a_rule_has_looked_at_them() -> None:
 def test_links_are_in_the_verdict_for_a_client_that_asks() -> None:
     found = scan_with(hit, raw=LINKED, envelope=Envelope({"url-format": ["extended"]}))
     assert [url.host for url in found.urls or ()] == ["www.example.com"]
+
+
+def test_a_rule_for_mime_runs_on_nothing_else() -> None:
+    def mime(task: Task) -> bool:
+        return True
+
+    def any_(task: Task) -> bool:
+        return True
+
+    engine = engine_of(rule_of(mime, flags="mime"), rule_of(any_, "ANY"))
+    assert set(engine.scan(ScanRequest(Message(MAIL), Envelope({}))).symbols) == {"MIME", "ANY"}
+    assert set(engine.scan(ScanRequest(Message(MAIL, is_mime=False), Envelope({}))).symbols) == {"ANY"}
+
+
+def test_a_rule_that_is_not_to_be_counted_is_not() -> None:
+    def counted(task: Task) -> bool:
+        return True
+
+    engine = engine_of(counted, rule_of(counted, "SILENT", flags="nostat"))
+    assert set(engine.scan(ScanRequest(Message(MAIL), Envelope({}))).symbols) == {"COUNTED", "SILENT"}
+    assert [(one.runs, one.hits) for one in engine.rules] == [(1, 1), (0, 0)]
+
+
+@pytest.mark.parametrize(("points", "action"), [(1.0, "soft reject"), (20.0, "reject")])
+def test_a_message_out_of_time_may_be_asked_for_again(points: float, action: str) -> None:
+    def waits(task: Task) -> None:
+        task.insert_result("FOUND", 1.0)
+        task.sleep(30)
+
+    engine = engine_of(waits, rule_of(None, "FOUND", type="virtual", parent="WAITS", score=points), task_timeout=0.1)
+    engine.environment = replace(engine.environment, soft_reject_on_timeout=True)
+    verdict = engine.scan(ScanRequest(Message(MAIL), Envelope({})))
+    assert (verdict.action, verdict.timed_out) == (action, True)
+    if action == "soft reject":
+        assert verdict.messages["smtp_message"] == "Could not be checked in time, try again later"

@@ -184,3 +184,8 @@ def test_a_message_cut_anywhere_is_read(at: int) -> None:
         "bad_content_type",
     }
     assert message.body in RAW
+
+
+def test_whether_it_is_read_as_mail() -> None:
+    assert Message(b"X: y\n\n").is_mime
+    assert not Message(b"X: y\n\n", is_mime=False).is_mime

@@ -295,3 +295,16 @@ def test_a_pre_result_of_a_disabled_action_is_ignored() -> None:
     found = Results(Scoring(disabled=frozenset({"reject"})))
     found.decide(PreResult("reject"))
     assert (found.decided, found.judgement()) == (None, ("no action", 0.0, None))
+
+
+def test_a_hit_of_a_denied_symbol_is_kept_nowhere() -> None:
+    results = Results(Scoring({"A": SymbolScore(2.0)}, denied=frozenset({"A"})))
+    assert results.insert("A").score == 0.0
+    assert (results.symbols, results.score) == ({}, 0.0)
+
+
+def test_fewer_shots_may_be_configured_and_then_a_hit_counts_only_where_it_is_larger() -> None:
+    results = Results(Scoring({"A": SymbolScore(2.0, nshots=2)}))
+    for weight in (1.0, 1.0, 1.0, 3.0):
+        results.insert("A", weight)
+    assert (results.score, results.symbols["A"].shots) == (6.0, 2)

@@ -23,7 +23,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "filterd.maps")
 
 
-def file_feed(path: Path, type: MapType = "map", **options: Any) -> MapFeed:
+def file_feed(path: Path, type: MapType = "map", **options: Any) -> MapFeed[LiveMap]:
     return MapFeed(LiveMap("m", new_map(type)), FileSource(str(path), **options))
 
 
@@ -84,7 +84,7 @@ def test_a_missing_file_is_told_once_and_loaded_when_it_comes(tmp_path: Path, ca
     feed = file_feed(path)
     assert [feed.refresh(), feed.refresh(strict=True)] == [False, False]
     assert [record.getMessage() for record in caplog.records] == [
-        f"map m: {path} cannot be read: No such file or directory; the map is empty until that changes"
+        f"map m: {path} cannot be read: No such file or directory; it is empty until that changes"
     ]
     path.write_text("a\n")
     assert (feed.refresh(), "a" in feed.live) == (True, True)
@@ -174,7 +174,7 @@ def site() -> Iterator[tuple[Site, Any]]:
         yield one, server
 
 
-def http_feed(url: str, **options: Any) -> MapFeed:
+def http_feed(url: str, **options: Any) -> MapFeed[LiveMap]:
     client = HttpClient(HttpSettings(timeout=2.0), resolver=Names({}))
     return MapFeed(LiveMap("m", new_map("map")), HttpSource(url, client, **options))
 

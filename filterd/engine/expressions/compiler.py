@@ -41,7 +41,10 @@ def standard_vocabulary() -> Vocabulary:
 
 
 class Compiler:
-    """Compiles expressions with the words of one configuration. `symbols` are those that are known, `maps` the maps by name."""
+    """Compiles expressions with the words of one configuration.
+
+    `symbols` are those that are known, `maps` the maps by name, `conditions` those that others may call by name.
+    """
 
     def __init__(
         self,
@@ -49,21 +52,53 @@ class Compiler:
         *,
         maps: Mapping[str, Table] | None = None,
         symbols: Collection[str] = (),
+        conditions: Mapping[str, str] | None = None,
     ) -> None:
         self.vocabulary = standard_vocabulary() if vocabulary is None else vocabulary
         self.maps: Mapping[str, Table] = {} if maps is None else maps
         self.symbols = symbols
+        self._written: Mapping[str, str] = {} if conditions is None else conditions
+        self._named: dict[str, Expression] = {}
+        self._naming: list[str] = []
         self._kept: dict[str, Expression] = {}
 
-    def compile(self, text: str, kind: ExpressionKind = "selector", *, stage: str = "results") -> Expression:
-        """The expression, to be evaluated at `stage`. Raises ExpressionError."""
+    def compile(
+        self,
+        text: str,
+        kind: ExpressionKind = "selector",
+        *,
+        stage: str = "score",
+        names: Mapping[str, Evaluate] | None = None,
+    ) -> Expression:
+        """The expression, to be evaluated at `stage`; `names` are conditions that a condition may call by name.
+
+        Raises ExpressionError.
+        """
         draft = Draft(text, stage)
         if kind == "selector":
             return self._selector(draft)
         if kind == "template":
             return self._template(draft)
-        node = parse_condition(text, is_value=self.vocabulary.extractors.__contains__, has_prefixes=kind == "composite")
-        return Expression(draft, kind, Conditions(self, draft, sees_hidden=kind == "composite").truth(node), YES_NO)
+        is_composite = kind == "composite"
+        known = {*self._written, *names} if names else self._written
+        node = parse_condition(text, is_value=self.vocabulary.extractors.__contains__, has_prefixes=is_composite, names=known)
+        conditions = Conditions(self, draft, sees_hidden=is_composite, names=names)
+        return Expression(draft, kind, conditions.truth(node), YES_NO)
+
+    def named(self, name: str) -> Expression:
+        """The condition of this name, compiled when it is first asked for. Raises ExpressionError."""
+        found = self._named.get(name)
+        if found is None:
+            text = self._written[name]
+            if name in self._naming:
+                chain = " needs ".join([*self._naming[self._naming.index(name) :], name])
+                raise ExpressionError(f"conditions need each other: {chain}", text, 0)
+            self._naming.append(name)
+            try:
+                found = self._named[name] = self.compile(text, "condition")
+            finally:
+                self._naming.pop()
+        return found
 
     def get(self, text: str, task: Any, default: Any = None) -> Any:
         """The value of a selector, compiled once; `default` where it is absent. Raises ExpressionError."""
@@ -148,7 +183,7 @@ class Compiler:
             raise draft.fail(f"{chain.name}: {error}", _place(chain)) from None
         stage = found.stage if found.stage_of is None else found.stage_of(values)
         draft.needs_stage(stage, chain.name, chain.at)
-        draft.asks_results |= stage == "results" and chain.name != "symbol"
+        draft.asks_results |= stage in ("results", "score") and chain.name != "symbol"
         draft.is_foreign |= bool(found.place)
         if chain.name == "symbol":
             draft.symbols.add(str(values[0]))
@@ -159,7 +194,7 @@ class Compiler:
     def _step(self, step: Step, kind: Kind, draft: Draft) -> tuple[Callable[[Any], Any], bool, Kind]:
         attributes = ATTRIBUTES.get(kind.item, {})
         found = self.vocabulary.transforms.get(step.name)
-        if step.name in attributes and (step.is_attribute or found is None):
+        if step.name in attributes and (step.is_attribute or found is None or not kind_of(found.takes).holds(kind)):
             return _attribute(step, kind, draft)
         if found is None:
             known = [*self.vocabulary.transforms, *attributes]

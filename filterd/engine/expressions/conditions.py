@@ -11,7 +11,8 @@ import operator
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Any, Final, Protocol
 
-from filterd.engine.expressions.expression import Atom, Context, Draft, Evaluate
+from filterd.engine.expressions.errors import ExpressionError
+from filterd.engine.expressions.expression import Atom, Context, Draft, Evaluate, Expression
 from filterd.engine.expressions.kinds import TEXT, UNKNOWN, YES_NO, Kind
 from filterd.engine.expressions.lexer import OptionFilter
 from filterd.engine.expressions.nodes import (
@@ -21,6 +22,7 @@ from filterd.engine.expressions.nodes import (
     GroupAtom,
     Literal,
     Member,
+    Named,
     Names,
     Node,
     Not,
@@ -60,13 +62,20 @@ class Words(Protocol):
 
     def chain(self, chain: Chain, draft: Draft) -> tuple[Evaluate, Kind]: ...
     def table(self, name: str, draft: Draft, at: int) -> Container[Any]: ...
+    def named(self, name: str) -> Expression: ...
 
 
 class Conditions:
-    """Compiles the nodes of one condition; `sees_hidden` looks at symbols that another composite has hidden, too."""
+    """Compiles the nodes of one condition; `sees_hidden` looks at symbols that another composite has hidden, too.
 
-    def __init__(self, compiler: Words, draft: Draft, *, sees_hidden: bool = False) -> None:
+    `names` are conditions that have a name here.
+    """
+
+    def __init__(
+        self, compiler: Words, draft: Draft, *, sees_hidden: bool = False, names: Mapping[str, Evaluate] | None = None
+    ) -> None:
         self.compiler = compiler
+        self.names: Mapping[str, Evaluate] = {} if names is None else names
         self.draft = draft
         self.sees_hidden = sees_hidden
         self._negations = 0
@@ -91,6 +100,8 @@ class Conditions:
             return (lambda task: constant), Kind(type(constant))
         if isinstance(node, Chain):
             return self.compiler.chain(node, self.draft)
+        if isinstance(node, Named):
+            return self._named(node), YES_NO
         if isinstance(node, SymbolAtom):
             return self._symbol(node), YES_NO
         if isinstance(node, GroupAtom):
@@ -102,6 +113,21 @@ class Conditions:
         if isinstance(node, Sum):
             return self._sum(node), _NUMBER
         return self.truth(node), YES_NO
+
+    def _named(self, node: Named) -> Evaluate:
+        if node.name in self.names:
+            return self.names[node.name]
+        try:
+            found = self.compiler.named(node.name)
+        except ExpressionError as error:
+            raise self.draft.fail(f"condition {node.name}: {error.sentence}", node.at) from None
+        # Whoever asks it asks what it asks.
+        self.draft.needs_stage(found.stage, f"condition {node.name}", node.at)
+        self.draft.symbols |= found.symbols
+        self.draft.groups |= found.groups
+        self.draft.asks_results |= found.asks_results
+        self.draft.is_foreign |= found.is_foreign
+        return found.plain
 
     # -- symbols
 
@@ -126,7 +152,8 @@ class Conditions:
         return lambda task: name in task.results.symbols
 
     def _group(self, node: GroupAtom) -> Evaluate:
-        self.draft.needs_stage("results", node.name, node.at)
+        # Any rule may have a symbol in it, so none can be waited for: it is known when all have ended.
+        self.draft.needs_stage("score", f"group {node.name}", node.at)
         self.draft.groups.add(node.name)
         name, fits = node.name, _SIGNS[node.sign]
 

@@ -66,6 +66,11 @@ class Expression:
     def __repr__(self) -> str:
         return f"<Expression {self.text!r}>"
 
+    @property
+    def plain(self) -> Evaluate:
+        """The function without the watch, for an expression that this one is a part of and that is watched itself."""
+        return self._evaluate
+
     def __call__(self, task: Any) -> Any:
         # Filterd's own words never wait, and need no watching.
         return self._watched(task) if self.is_foreign else self._evaluate(task)

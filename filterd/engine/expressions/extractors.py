@@ -7,7 +7,8 @@ import hashlib
 from base64 import b32encode, b64encode
 from calendar import timegm
 from collections.abc import Callable, Sequence
-from time import gmtime, strftime, time
+from os import environ
+from time import gmtime, monotonic, strftime, time
 from typing import Any, Final, Literal
 
 from filterd.engine.expressions.kinds import ATTRIBUTES
@@ -153,6 +154,17 @@ def _symbol(task: Task, name: str) -> Hit | None:
     return task.results.symbols.get(name)
 
 
+def _symbols(task: Task, form: Literal["names", "scores", "options"] = "names") -> list[str] | None:
+    """Their names, `NAME(1.50)`, or `NAME(1.50){option;option}`."""
+    hits = task.results.symbols.values()
+    if form == "names":
+        return [hit.name for hit in hits] or None
+    scored = [f"{hit.name}({hit.score:.2f})" for hit in hits]
+    if form == "options":
+        scored = [f"{text}{{{';'.join(hit.options)}}}" for text, hit in zip(scored, hits, strict=True)]
+    return scored or None
+
+
 def _variable(task: Task, name: str) -> Any:
     return task.vars.get(name)
 
@@ -181,6 +193,7 @@ EXTRACTORS: Final = (
     # What stands in the expression itself.
     Extractor("id", _id, str, "connect"),
     Extractor("list", _list, list[str], "connect"),
+    Extractor("env", lambda _task, name: environ.get(name), str, "connect"),
     # The client and the envelope.
     Extractor("ip", lambda task: task.ip, str, "connect"),
     Extractor("hostname", lambda task: task.hostname, str, "connect"),
@@ -209,6 +222,7 @@ EXTRACTORS: Final = (
     Extractor("message_id", lambda task: task.message.message_id, str),
     Extractor("size", lambda task: task.message.size, int),
     Extractor("digest", lambda task: task.message.digest, str),
+    Extractor("received_count", lambda task: len(task.message.received), int),
     Extractor("received", _received, returns_of=_field_kind(Received)),
     Extractor("parts", lambda task: task.message.parts or None, list[Part]),
     Extractor("attachments", _attachments, list[str]),
@@ -219,9 +233,13 @@ EXTRACTORS: Final = (
     Extractor("emails", _emails, returns_of=lambda given: list[str] if given else list[Address]),
     # What rules have found and kept.
     Extractor("symbol", _symbol, Hit, "results"),
-    Extractor("symbols", lambda task: list(task.results.symbols) or None, list[str], "results"),
-    Extractor("score", lambda task: task.score, float, "results"),
-    Extractor("action", lambda task: task.action, str, "results"),
+    Extractor("symbols", _symbols, list[str], "score"),
+    Extractor("score", lambda task: task.score, float, "score"),
+    Extractor("action", lambda task: task.action, str, "score"),
+    Extractor("required_score", lambda task: task.results.scoring.required_score, float, "connect"),
+    Extractor("threshold", lambda task, action="reject": task.threshold(action), float, "connect"),
+    Extractor("failures", lambda task: [str(one) for one in task.failures] or None, list[str], "score"),
+    Extractor("elapsed", lambda task: monotonic() - task.began, float, "score"),
     Extractor("var", _variable, object, "results"),
     Extractor("pool_var", _variable, object, "results"),
     Extractor("task_cache", _cached, object, "results"),

@@ -71,6 +71,10 @@ class Lexer:
         self.next = self._read(token.end)
         return token
 
+    def after_next(self) -> Token:
+        """The token behind the next one."""
+        return self._read(self.next.end)
+
     def takes(self, *marks: str) -> Token | None:
         """The next token if it is one of these marks or words, and go on; else None."""
         token = self.next

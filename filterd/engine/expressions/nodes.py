@@ -13,6 +13,7 @@ __all__ = [
     "GroupAtom",
     "Literal",
     "Member",
+    "Named",
     "Names",
     "Node",
     "Not",
@@ -95,6 +96,14 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """A condition that has a name where the expression stands, as `from` and `header:subject` in settings."""
+
+    name: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
     """`('a', 'b')` after `in`."""
 
@@ -158,4 +167,4 @@ class Template:
     pieces: tuple[str | Chain, ...] = field(default=())
 
 
-Node = Chain | SymbolAtom | GroupAtom | Literal | Not | And | Or | Sum | Compare | Member
+Node = Chain | SymbolAtom | GroupAtom | Named | Literal | Not | And | Or | Sum | Compare | Member

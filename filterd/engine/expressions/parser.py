@@ -8,10 +8,11 @@
     primary   := "(" condition ")" | text | number | true | false | g:group | symbol[options] | chain
     chain     := name [ "(" arguments ")" ] { "." name [ "(" arguments ")" ] | ":" name }
 
-Whether a bare name is an extractor or a symbol is said by whoever knows the extractors: `is_value`.
+Whether a bare name is an extractor or a symbol is said by whoever knows the extractors: `is_value`. Where conditions have names
+of their own (`names`), such a name, or `name:word`, stands for that condition.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final, NoReturn
 
 from filterd.engine.expressions.chains import ChainParser
@@ -25,6 +26,7 @@ from filterd.engine.expressions.nodes import (
     GroupAtom,
     Literal,
     Member,
+    Named,
     Names,
     Node,
     Not,
@@ -54,9 +56,11 @@ def parse_selector(text: str) -> tuple[Chain, ...]:
     return tuple(chains)
 
 
-def parse_condition(text: str, *, is_value: Callable[[str], bool], has_prefixes: bool = False) -> Node:
+def parse_condition(
+    text: str, *, is_value: Callable[[str], bool], has_prefixes: bool = False, names: Container[str] = ()
+) -> Node:
     """The tree of `text`; `has_prefixes` allows ~, - and ^ before symbols. Raises ExpressionError."""
-    parser = _Parser(text, is_value=is_value, has_prefixes=has_prefixes)
+    parser = _Parser(text, is_value=is_value, has_prefixes=has_prefixes, names=names)
     node = parser.disjunction()
     parser.end("between two conditions stands 'and' or 'or'")
     return node
@@ -97,8 +101,10 @@ class _Parser(ChainParser):
         *,
         is_value: Callable[[str], bool] = lambda name: True,
         has_prefixes: bool = False,
+        names: Container[str] = (),
     ) -> None:
         super().__init__(text, at)
+        self.names = names
         self.is_value = is_value
         self.has_prefixes = has_prefixes
         self.depth = 0
@@ -202,6 +208,12 @@ class _Parser(ChainParser):
 
     def _named(self, token: Token, prefix: str) -> Node:
         lexer = self.lexer
+        if lexer.next.text == ":" and (joined := f"{token.text}:{lexer.after_next().text}") in self.names:
+            lexer.take()
+            lexer.take()
+            return Named(joined, token.at)
+        if token.text in self.names and lexer.next.text not in ("(", ".", ":"):
+            return Named(token.text, token.at)
         if not prefix and (lexer.next.text == "(" or self.is_value(token.text)):
             return self.rest_of_chain(token)
         if lexer.next.text == "[" and lexer.next.at == token.end:

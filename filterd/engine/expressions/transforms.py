@@ -3,8 +3,10 @@
 Promises: none waits, none raises; what cannot be made is None. Patterns are RE2's, so none takes long.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
+from math import isfinite
 from typing import Any, Final
 
 from filterd.engine.expressions.extractors import HASHES, Encoding, HashName, encoded
@@ -88,6 +90,29 @@ def _float(value: Any) -> float | None:
         return None
 
 
+def _bar(value: Any, positive: str = "+", negative: str = "-", zero: str = "", limit: int = 50) -> str | None:
+    """A mark for each whole point, of the sign; `zero` for less than one."""
+    number = _float(value)
+    if number is None:
+        return None
+    marks = min(int(abs(number)), max(limit, 0)) if isfinite(number) else max(limit, 0)
+    return ((positive if number > 0 else negative) * marks if marks else zero)[:_TEXT_LENGTH]
+
+
+def _rounded(value: Any, digits: int = 0) -> float | None:
+    number = _float(value)
+    return None if number is None else round(number, max(min(digits, 15), 0)) if isfinite(number) else number
+
+
+def _chosen(value: Any, yes: str, no: str = "") -> str:
+    return yes if value else no
+
+
+def _without_tag(value: str) -> str:
+    user, at, domain = value.rpartition("@")
+    return f"{user.partition('+')[0]}@{domain}" if at else value.partition("+")[0]
+
+
 def _unique(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
@@ -151,6 +176,9 @@ TRANSFORMS: Final = (
     Transform("to_ascii", _ascii, str, str),
     Transform("digest", _digest, str, str),
     Transform("length", len, str, int),
+    Transform("len", len, str, int),
+    Transform("hex", lambda value: value.encode("utf-8", "surrogatepass").hex(), str, str),
+    Transform("base64", lambda value: b64encode(value.encode("utf-8", "surrogatepass")).decode(), str, str),
     Transform("split", lambda value, separator: [one for one in value.split(separator) if one] or None, str, returns_of=_pieces,
               prepare=lambda separator: (separator or " ",)),
     Transform("regexp", lambda value, pattern: pattern.pieces_of(value), str, returns_of=_pieces, prepare=_pattern),
@@ -162,6 +190,9 @@ TRANSFORMS: Final = (
     Transform("reverse_ip", _reversed_ip, str, str),
     Transform("get_domain", _domain, str, str),
     Transform("get_user", _user, str, str),
+    Transform("domain", _domain, str, str),
+    Transform("local", _user, str, str),
+    Transform("strip_plus", _without_tag, str, str),
     Transform("get_tld", lambda value: registrable(value.lower().rpartition("@")[2]), str, str),
     # Lists.
     Transform("first", lambda values: values[0], list, returns_of=_item),
@@ -182,8 +213,11 @@ TRANSFORMS: Final = (
     Transform("not_in", lambda value, *texts: _only(value not in texts, value), str, returns_of=_same),
     Transform("inverse", lambda value, text="true": None if value else text, returns=str, on_none=True),
     Transform("id", _replaced, returns_of=lambda _: Kind(str)),
+    Transform("iif", _chosen, returns=str, on_none=True),
     Transform("int", _int, returns=int),
     Transform("float", _float, returns=float),
+    Transform("round", _rounded, float, float),
+    Transform("bar", _bar, float, str),
     # Maps.
     Transform("filter_map", lambda value, table: _only(value in table, value), str, returns_of=_same, wants_map=True),
     Transform("in_map", lambda value, table: _only(value in table, value), str, returns_of=_same, wants_map=True),

@@ -12,8 +12,8 @@ from filterd.engine.expressions.kinds import Kind
 
 __all__ = ["STAGES", "Extractor", "Transform", "Vocabulary", "VocabularyError", "did_you_mean"]
 
-STAGES: Final = ("connect", "tls", "helo", "auth", "mail", "rcpt", "data", "message", "results")
-"""When there is something to read: from the client's connection to what rules have found."""
+STAGES: Final = ("connect", "tls", "helo", "auth", "mail", "rcpt", "data", "message", "results", "score")
+"""When there is something to read: from the client's connection over what single rules have found to what it all adds up to."""
 
 
 class VocabularyError(ValueError):

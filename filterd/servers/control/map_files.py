@@ -15,6 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from filterd.mail.map_lines import MapBroken
+from filterd.mail.maps import LiveMap
 from filterd.net.map_sources import FileSource, MapFeed, MapFeeds
 from filterd.net.threads import in_thread
 
@@ -37,7 +38,7 @@ class MapFiles:
     """The maps of a worker by number, as Rspamd has it, and by name. `descriptions` are those of the configuration."""
 
     def __init__(self, feeds: MapFeeds, descriptions: Mapping[str, str | None]) -> None:
-        self._feeds = {feed.live.name: feed for feed in feeds.feeds}
+        self._feeds = {feed.live.name: feed for feed in feeds.feeds if isinstance(feed.live, LiveMap)}
         self._numbers = {crc32(name.encode()): name for name in self._feeds}
         self._descriptions = descriptions
 
@@ -84,7 +85,7 @@ class MapFiles:
         feed.refresh()
         return keys
 
-    def _find(self, key: str | None) -> tuple[MapFeed, FileSource]:
+    def _find(self, key: str | None) -> tuple[MapFeed[LiveMap], FileSource]:
         if not key:
             raise MapRefused(400, "Id header missing")
         name = self._numbers.get(int(key)) if key.isdecimal() and key.isascii() and len(key) < 20 else None
