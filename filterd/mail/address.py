@@ -17,6 +17,7 @@ __all__ = ["MAX_ADDRESSES", "MAX_ADDRESS_TEXT", "Address", "parse_addresses", "p
 
 MAX_ADDRESS_TEXT = 64 * 1024  # characters of a header value
 MAX_ADDRESSES = 2000  # addresses of a header value
+_TOKENS = 16_000  # words, blanks and marks of a header value; 1500 addresses with names have that many
 _PATH_LENGTH = 1024  # characters of an envelope path; RFC 5321 4.5.3.1 allows 256, variable envelope senders use more
 
 _DOT_ATOM = re.compile(r"[^\s\"(),:;<>@\[\\\]\x00-\x1f\x7f]+")
@@ -128,6 +129,8 @@ def split_paths(value: str) -> list[str]:
 def parse_addresses(value: str) -> list[Address]:
     """The addresses of a header field (its value unfolded, not decoded): 2000 at most, of its first 64 Ki characters.
 
+    What stands behind 16,000 words, blanks and marks is one last address, empty and flagged `broken`.
+
     Knows display names in any form, groups (only their members are given), comments, routes and encoded words. Forgives
     missing ends of quotes, comments and angles, blanks where none may be, and names without an address (these are given with
     an empty address flagged `broken`).
@@ -143,7 +146,9 @@ def parse_addresses(value: str) -> list[Address]:
     at, end = 0, len(value)
     # A quote or bracket without its end is skipped, and then so are all later ones: nothing is searched twice.
     quotes_end = brackets_end = True
-    while at < end and len(addresses) < MAX_ADDRESSES:
+    for _ in range(_TOKENS):
+        if at >= end or len(addresses) >= MAX_ADDRESSES:
+            break
         token = _TOKEN.match(value, at)
         assert token is not None
         kind, text = token.lastgroup, token[0]
@@ -174,7 +179,9 @@ def parse_addresses(value: str) -> list[Address]:
             quotes_end, at = False, start + 1
         else:
             entry.add(text)
-    if len(addresses) < MAX_ADDRESSES:
+    if at < end and len(addresses) < MAX_ADDRESSES:
+        addresses.append(_build("", "", raw=value[at:].strip(), flags={"broken"}))
+    elif len(addresses) < MAX_ADDRESSES:
         entry.finish(value[entry.start :], addresses)
     return addresses
 

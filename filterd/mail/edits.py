@@ -5,11 +5,12 @@ bytes, for those who want the changed message itself.
 
 Promises:
 
-* What is not changed stays as it was, byte for byte; new lines end as the message's own do.
+* What is not changed stays as it was, byte for byte; new lines end as the message's own do. An mbox `From ` line stays first.
 * Removals come first, from the last occurrence to the first, then additions in their order.
 * A value can not break out of its header: CR and LF in it become folds.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from filterd.mail.verdict import Verdict
 
 __all__ = ["delivered", "edited", "encode_words", "rewritten_subject", "with_body"]
 
+# Not `splitlines`: a CR alone ends no line, here as in `Headers`.
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _WORD = 42
 """Bytes of text in one encoded word: as base64 and with its frame it stays below the 75 characters of RFC 2047 2."""
 
@@ -72,6 +75,7 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
     newline = _newline(raw)
     end = find_header_end(raw, 0, len(raw))
     fields = _fields(raw[: end.fields], newline)
+    mbox_line = [fields.pop(0)] if raw.startswith(b"From ") else []
     for name, places in reply.get("remove_headers", {}).items():
         _remove(fields, name, places if isinstance(places, list | tuple) else [places])
     for name, values in reply.get("add_headers", {}).items():
@@ -79,7 +83,7 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
             _add(fields, name, value, newline)
     if subject is not None:
         _replace(fields, "Subject", subject, newline)
-    return b"".join(fields) + (raw[end.fields :] if end.is_found else newline)
+    return b"".join(mbox_line + fields) + (raw[end.fields :] if end.is_found else newline)
 
 
 def delivered(raw: bytes, verdict: Verdict) -> bytes:
@@ -106,7 +110,7 @@ def _newline(raw: bytes) -> bytes:
 def _fields(block: bytes, newline: bytes) -> list[bytes]:
     """Each field with its continuation lines and its last line end."""
     fields: list[bytes] = []
-    for line in block.splitlines(keepends=True) if block else ():
+    for line in _LINE.findall(block):
         if line[:1] in (b" ", b"\t") and fields:
             fields[-1] += line
         else:
