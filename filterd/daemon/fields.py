@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from filterd.daemon import units
 from filterd.daemon.units import Address, Written
+from filterd.mail.maps import BadKey, IpMap
 from filterd.net.http_url import BadUrl, parse_url
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Size",
     "Threshold",
     "Timeout",
+    "TrustedProxy",
     "WorkerCount",
     "nothing",
 ]
@@ -82,6 +84,16 @@ def _threshold(value: object) -> object:
 def _protocol(value: object) -> object:
     if value in ("milter", "spamc", "control", "tcp", "smtp"):
         raise ValueError('is not supported by this version of filterd ("http" is)')
+    return value
+
+
+def _trusted_proxy(value: object) -> object:
+    if value == "unix:":
+        return value
+    try:
+        IpMap().add(value if isinstance(value, str) else "", True)
+    except BadKey:
+        raise ValueError('is not the address of a proxy ("192.0.2.1", "10.0.0.0/8", "2001:db8::/32", or "unix:")') from None
     return value
 
 
@@ -155,6 +167,7 @@ Free: TypeAlias = Annotated[Mapping[str, Mapping[str, V]], AfterValidator(_read_
 Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
 Protocol: TypeAlias = Annotated[Literal["http"], BeforeValidator(_protocol)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
+TrustedProxy: TypeAlias = Annotated[str, BeforeValidator(_trusted_proxy)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
 WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
 RecordType: TypeAlias = Annotated[

@@ -32,6 +32,7 @@ from filterd.daemon.fields import (
     Size,
     Threshold,
     Timeout,
+    TrustedProxy,
     WorkerCount,
     nothing,
 )
@@ -68,13 +69,16 @@ class Section(BaseModel):
 
 
 class Listener(Section):
-    """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply."""
+    """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply; `accept_proxy` are those
+    who must say for whom a connection is.
+    """
 
     protocol: Protocol
     bind: Annotated[Listed[Bind], Field(min_length=1)]
     max_connections: Count = 1000
     timeout: Timeout = 60.0
     keepalive_timeout: Duration = 60.0
+    accept_proxy: Listed[TrustedProxy] = ()
 
 
 class Workers(Section):

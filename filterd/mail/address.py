@@ -146,9 +146,9 @@ def parse_addresses(value: str) -> list[Address]:
     at, end = 0, len(value)
     # A quote or bracket without its end is skipped, and then so are all later ones: nothing is searched twice.
     quotes_end = brackets_end = True
-    for _ in range(_TOKENS):
-        if at >= end or len(addresses) >= MAX_ADDRESSES:
-            break
+    left = _TOKENS
+    while at < end and left and len(addresses) < MAX_ADDRESSES:
+        left -= 1
         token = _TOKEN.match(value, at)
         assert token is not None
         kind, text = token.lastgroup, token[0]
@@ -179,10 +179,8 @@ def parse_addresses(value: str) -> list[Address]:
             quotes_end, at = False, start + 1
         else:
             entry.add(text)
-    if at < end and len(addresses) < MAX_ADDRESSES:
-        addresses.append(_build("", "", raw=value[at:].strip(), flags={"broken"}))
-    elif len(addresses) < MAX_ADDRESSES:
-        entry.finish(value[entry.start :], addresses)
+    if len(addresses) < MAX_ADDRESSES:
+        entry.finish(value[entry.start :], addresses, is_whole=at >= end)
     return addresses
 
 
@@ -241,8 +239,11 @@ class _Entry:
     def is_route(self) -> bool:
         return self.is_open and self.angle is not None and self.angle[:1] != [] and self.angle[0].text == "@"
 
-    def finish(self, raw: str, addresses: list[Address]) -> None:
-        """Append the address read, unless nothing was."""
+    def finish(self, raw: str, addresses: list[Address], *, is_whole: bool = True) -> None:
+        """Append the address read, unless nothing was; a broken one if it was not read to its end."""
+        if not is_whole:
+            addresses.append(_build("", "", raw=raw.strip(), flags={"broken"}))
+            return
         if self.angle is None and not self.words:
             return
         user, domain, rest = _split(self.words, is_braced=False) if self.angle is None else _split(self.angle, is_braced=True)

@@ -1,7 +1,7 @@
 """`python -m tests.fuzz [TARGET…] --seconds N`: fuzz the named targets, or all, one after the other, N seconds each.
 
-What breaks is minimised and stored under tests/fuzz/cases/TARGET/, where the suite replays it; inputs worth another run are kept
-under build/fuzz/TARGET/. With atheris installed (it is no dependency) inputs are chosen by what they reach in the code.
+What breaks is minimised and stored under tests/fuzz/cases/TARGET/, where the suite replays it; inputs worth another run are
+kept under build/fuzz/TARGET/. With atheris installed (it is no dependency) inputs are chosen by what they reach in the code.
 """
 
 import argparse

@@ -78,7 +78,7 @@ _CONFIG = (
     b'[redis]\nservers = "127.0.0.1"\n[redis.bulk]\ndb = 1\n[modules.x]\na = [1, {b = 2}]\n',
     b'[settings.a]\npriority = "high"\n[force_actions.f]\naction = "reject"\nexpression = "A"\n[[dns.fake_records]]\nname = "a"\n',
 )
-_CONFIG_WORDS = (
+_CONFIG_WORDS: tuple[bytes, ...] = (
     b"[",
     b"]",
     b"[[",

@@ -245,7 +245,7 @@ _HTML_SEEDS = (
     b"<meta http-equiv=refresh content='0; url=http://g.example/'><form action=h><area href=i><!-- c --><script>j</script><style>k</style>",
     b"<![CDATA[x]]><svg><a xlink:href=y></svg><table><tr><td background=z>&amp;&#0;&#xd800;&notit;<plaintext>",
 )  # fmt: skip
-_HTML_WORDS = (
+_HTML_WORDS: tuple[bytes, ...] = (
     b"<",
     b">",
     b"</",

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 __all__ = ["Mutator"]
 
 _NUMBER = re.compile(rb"\d+")
-_ODD_NUMBERS = (b"0", b"00", b"1", b"-1", b"127", b"128", b"255", b"256", b"65535", b"65536", b"2147483648", b"4294967296")
-_ODD_NUMBERS += (b"18446744073709551616", b"9" * 40, b"1e999", b"0x7f")
+_ODD_NUMBERS = tuple(
+    [*b"0 00 1 -1 127 128 255 256 65535 65536 2147483648 4294967296 18446744073709551616 1e999 0x7f".split(), b"9" * 40]
+)
 _ODD_BYTES = b"\0\t\n\r \"'%&()+,-./:;<=>?@[\\]{}\x7f\x80\xc3\xed\xff"
 _ODD_TEXTS = ("\ud800", "\u202e", "\u3002", "ß", "İ", "ﬁ", "é", "\u200d", "\U0001f600", "\u0130", "\u00ad")
 
@@ -99,8 +100,9 @@ class Mutator:
     def _field(self, data: bytes) -> bytes:
         """A binary number: one to eight bytes, of the kinds that lengths and offsets are."""
         at, size = self.dice.randint(0, len(data)), self.dice.choice((1, 2, 4, 8))
-        value = self.dice.choice(
+        value: int = self.dice.choice(
             (0, 1, len(data), len(data) - at, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), self.dice.getrandbits(8 * size))
         )
         new = (value % 2 ** (8 * size)).to_bytes(size, self.dice.choice(("big", "little")))
-        return data[:at] + new + data[at + size :]
+        changed: bytes = data[:at] + new + data[at + size :]
+        return changed

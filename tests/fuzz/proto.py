@@ -35,7 +35,7 @@ _RESPONSES = (
     b"HTTP/1.1 204 No Content\r\n\r\n",
     b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 10\r\n\r\n',
 )
-_HTTP_WORDS = (
+_HTTP_WORDS: tuple[bytes, ...] = (
     b"\r\n",
     b"\n",
     b" ",
@@ -140,7 +140,7 @@ def _http_render(data: bytes) -> object:
 
 # -------------------------------------------------------------------------------------------------------------------- UCL
 
-_UCL_WORDS = (
+_UCL_WORDS: tuple[bytes, ...] = (
     b"{",
     b"}",
     b"[",
@@ -253,10 +253,11 @@ def _dns_reply(data: bytes) -> object:
 
 def _dns_name(data: bytes) -> object:
     at = data[0] if data else 0
-    outcomes = []
-    for read in (lambda: dns_names.read_name(data, at)[1], lambda: dns_names.skip_name(data, at)):
+    outcomes: list[int | type] = []
+    for read in (dns_names.read_name, dns_names.skip_name):
         try:
-            outcomes.append(read())
+            found = read(data, at)
+            outcomes.append(found if isinstance(found, int) else found[1])
         except (dns_names.ProtocolError, IndexError) as error:
             outcomes.append(type(error))
     if isinstance(outcomes[0], int):

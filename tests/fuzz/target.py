@@ -51,7 +51,7 @@ def dice_of(data: bytes) -> random.Random:
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """The input as a connection might deliver it: now in single bytes, now in a few large pieces; not more than some thousand."""
+    """The input as a connection might deliver it: now in single bytes, now in large pieces; some thousand of them at most."""
     dice = dice_of(data)
     longest = dice.choice((1, 2, 7, 64, 4096))
     at = 0
