@@ -22,8 +22,8 @@ __all__ = ["main"]
 
 ADDRESS_SPACE = 4 * 2**30
 KEPT = 3000
-PATIENCE = 4.0
-"""How much slower code is that atheris looks into."""
+PATIENCE = 40.0
+"""How much slower code is that atheris looks into, at worst: what is only slow is found by plain runs."""
 ENOUGH = 50
 """Findings after which a run ends: there is something to repair first."""
 

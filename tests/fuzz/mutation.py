@@ -7,9 +7,8 @@ from collections.abc import Sequence
 __all__ = ["Mutator"]
 
 _NUMBER = re.compile(rb"\d+")
-_ODD_NUMBERS = tuple(
-    [*b"0 00 1 -1 127 128 255 256 65535 65536 2147483648 4294967296 18446744073709551616 1e999 0x7f".split(), b"9" * 40]
-)
+_ODD_NUMBERS = b"0 00 1 -1 127 128 255 256 65535 65536 2147483648 4294967296 18446744073709551616 1e999 0x7f".split()
+_ODD_NUMBERS.append(b"9" * 40)
 _ODD_BYTES = b"\0\t\n\r \"'%&()+,-./:;<=>?@[\\]{}\x7f\x80\xc3\xed\xff"
 _ODD_TEXTS = ("\ud800", "\u202e", "\u3002", "ß", "İ", "ﬁ", "é", "\u200d", "\U0001f600", "\u0130", "\u00ad")
 

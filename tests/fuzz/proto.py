@@ -1,6 +1,7 @@
-"""Targets: the wire protocols."""
+"""Targets: the wire protocols, and the addresses of web services."""
 
 import random
+import re
 from urllib.parse import quote
 
 from filterd.mail.envelope import Envelope
@@ -10,7 +11,7 @@ from filterd.net.redis_commands import Command, packed
 from filterd.net.redis_wire import Wire
 from filterd.net.stream import Stream
 from filterd.outcome import RequestFailed
-from filterd.proto import dns, dns_frames, dns_names, http1, rspamd, ucl
+from filterd.proto import dns, dns_frames, dns_names, http1, proxy, rspamd, ucl
 from filterd.proto.dns_files import parse_hosts, parse_resolv_conf
 from tests.fuzz.target import Target, pieces
 
@@ -303,7 +304,13 @@ class _Piped(Stream):
         return self.parts.pop(0) if self.parts else b""
 
 
+# hiredis takes the room for an array when it reads its length, and has no limit that could be set: 16 GB for these.
+_HUGE = re.compile(rb"[*%~>|]\+?\d{7}")
+
+
 def _redis(data: bytes) -> object:
+    if _HUGE.search(data):
+        return "huge"
     outcomes = []
     for parts in ([data] if data else [], list(pieces(data))):
         wire = Wire(_Piped(parts))
@@ -325,6 +332,51 @@ def _redis_command(data: bytes) -> object:
     assert packed([command]) == command.packed
     assert command.packed.startswith(b"*%d\r\n" % len(words))
     return command.place, command.reads, command.seconds is None
+
+
+# ------------------------------------------------------------------------------------------------------------------ PROXY
+
+_TLVS = ((0x02, b"mx.example.org"), (0x04, b"pad"), (proxy.CRC32C, bytes(4)), (0x20, b"\1\0\0\0\0"))
+_PROXIES = (
+    b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 25\r\nEHLO x",
+    b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.1 1 65535\r\n",
+    b"PROXY UNKNOWN a b c\r\n",
+    *(
+        proxy.render(header)
+        for header in (
+            proxy.Header(family="inet", transport="stream", source=("192.0.2.1", 1), destination=("192.0.2.2", 2), tlvs=_TLVS),
+            proxy.Header(family="inet6", transport="dgram", source=("::1", 1), destination=("::2", 2), tlvs=_TLVS[:2]),
+            proxy.Header(family="unix", transport="stream", source="/a", destination="\0b"),
+            proxy.Header(is_local=True),
+            proxy.Header(),
+        )
+    ),
+)
+
+
+def _proxy(data: bytes) -> object:
+    outcomes = []
+    for parts in ([data] if data else [], list(pieces(data))):
+        parser = proxy.HeaderParser()
+        found, rest, fault = None, b"", ""
+        try:
+            for number, part in enumerate([*parts, b""]):
+                found = parser.feed(part)
+                if found is not None:
+                    rest = parser.rest + b"".join(parts[number + 1 :])
+                    break
+        except proxy.ProtocolError as error:
+            fault = str(error).partition(",")[0]
+        outcomes.append((found, rest, bool(fault)))
+    assert outcomes[0] == outcomes[1]
+    if found is None:
+        return fault[:30]
+    assert data.endswith(rest)
+    again = proxy.HeaderParser().feed(proxy.render(found))
+    assert again is not None
+    assert (again.source, again.destination, again.is_local) == (found.source, found.destination, found.is_local)
+    assert [one for one in again.tlvs if one[0] != proxy.CRC32C] == [one for one in found.tlvs if one[0] != proxy.CRC32C]
+    return found.version, found.family, found.transport, len(found.tlvs)
 
 
 def _http_url(data: bytes) -> object:

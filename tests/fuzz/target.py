@@ -37,12 +37,11 @@ class Target:
 
     def corpus(self) -> list[bytes]:
         """The seeds, and the cases that once broke something."""
-        files = [*sorted((SEEDS / self.name).glob("*")), *self.cases()]
-        return [*self.seeds, *(file.read_bytes() for file in files)]
+        return [*self.seeds, *(file.read_bytes() for file in self.files())]
 
-    def cases(self) -> list[Path]:
-        """The files with inputs that once broke something."""
-        return sorted((CASES / self.name).glob("*"))
+    def files(self) -> list[Path]:
+        """The files with seeds, and those with inputs that once broke something."""
+        return [*sorted((SEEDS / self.name).glob("*")), *sorted((CASES / self.name).glob("*"))]
 
 
 def dice_of(data: bytes) -> random.Random:
