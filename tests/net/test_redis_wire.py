@@ -65,6 +65,15 @@ def test_a_silent_address_leaves_time_for_the_next(redis_server: RedisServer) ->
     wire.close()
 
 
+def test_a_map_with_a_key_that_is_a_list_is_not_redis() -> None:
+    with scripted_redis(b"%1\r\n*1\r\n+a\r\n:1\r\n") as peer:
+        wire = opened((LOOPBACK, peer.port))
+        failure = failing(wire, "PING")
+        wire.close()
+    assert failure.kind == "protocol"
+    assert failure.startswith(f"{LOOPBACK}:{peer.port} does not speak Redis: unhashable type")
+
+
 def test_who_cannot_be_reached() -> None:
     with dead_port() as port:
         failure = refused((LOOPBACK, port))
