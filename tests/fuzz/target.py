@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
-__all__ = ["CASES", "SEEDS", "Target", "dice_of", "pieces"]
+__all__ = ["CASES", "SEEDS", "Codec", "Target", "dice_of", "in_pieces", "pieces"]
 
 HERE = Path(__file__).parent
 CASES = HERE / "cases"
@@ -42,6 +43,35 @@ class Target:
     def files(self) -> list[Path]:
         """The files with seeds, and those with inputs that once broke something."""
         return [*sorted((SEEDS / self.name).glob("*")), *sorted((CASES / self.name).glob("*"))]
+
+
+class Codec(Protocol):
+    """A protocol without a socket: bytes in, events out, a list of them, or one or None; b"" is the end."""
+
+    def feed(self, data: bytes, /) -> Any: ...
+
+
+def in_pieces(make: Callable[[], Codec], *raises: type[Exception]) -> Callable[[bytes], object]:
+    """The check of a codec: however its bytes are cut, it gives the same events, or ends in one of `raises`."""
+
+    def fed(parts: list[bytes]) -> tuple[list[Any], str]:
+        codec, events = make(), list[Any]()
+        try:
+            for part in [*parts, b""]:
+                found = codec.feed(part)
+                events += found if isinstance(found, list) else [] if found is None else [found]
+        except raises as error:
+            return events, type(error).__name__
+        return events, ""
+
+    def run(data: bytes) -> object:
+        whole, cut = fed([data] if data else []), fed(list(pieces(data)))
+        assert cut[1] == whole[1], (whole, cut)
+        # What comes before a fault may be lost with it.
+        assert whole[1] or repr(cut[0]) == repr(whole[0]), (whole, cut)
+        return [type(event).__name__ for event in whole[0][:5]], whole[1]
+
+    return run
 
 
 def dice_of(data: bytes) -> random.Random:

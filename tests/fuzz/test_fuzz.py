@@ -15,7 +15,7 @@ import pytest
 from tests.fuzz.judge import Finding, judge, minimised
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.table import TARGETS
-from tests.fuzz.target import CASES, SEEDS, Target, pieces
+from tests.fuzz.target import CASES, SEEDS, Target, in_pieces, pieces
 
 ROOT = Path(__file__).parents[2]
 INPUTS = 40
@@ -95,6 +95,32 @@ def test_what_broke_something_is_made_shorter() -> None:
     found = judge(target, data)
     assert isinstance(found, Finding)
     assert minimised(target, data, found) == b"bug"
+
+
+class Lines:
+    """A codec; with a fault when it is told to have one."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self.fault == "raises" and b"!" in data:
+            raise ValueError("declared")
+        if self.fault == "forgets":
+            return data.split(b"\n")[:-1]
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return lines
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [("", "bytes"), ("raises", "ValueError"), ("forgets", "AssertionError at tests/fuzz/target.py")],
+)
+def test_a_codec_must_not_depend_on_how_its_bytes_are_cut(fault: str, expected: str) -> None:
+    target = Target("test", in_pieces(lambda: Lines(fault), ValueError), ())
+    found = judge(target, b"one!\ntwo\n" * 50)
+    assert expected in (found.what if isinstance(found, Finding) else found)
 
 
 def test_pieces_are_the_whole() -> None:
