@@ -390,6 +390,16 @@ def _http_url(data: bytes) -> object:
 
 
 TARGETS = (
+    Target(
+        "proxy",
+        _proxy,
+        _PROXIES,
+        (
+            *(b"PROXY ", b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"\r\n", b" ", b"\r\n\r\n\0\r\nQUIT\n", b"\x21\x11\0\x0c", b"\x20\0"),
+            *(b"\3\0\4", b"\4\0\0"),
+        ),
+        largest=8 * 1024,
+    ),
     Target("http-request", _http_request, _REQUESTS, _HTTP_WORDS),
     Target("http-response", _http_response, _RESPONSES, (*_HTTP_WORDS, b"HTTP/1.1 200 OK\r\n")),
     Target("http-render", _http_render, (b"POST\n/x\nhost\nName:value\0body", b"GET\n/\nh\0"), _HTTP_WORDS, (ValueError,)),

@@ -156,4 +156,4 @@ def test_the_command_knows_its_targets() -> None:
         [sys.executable, "-m", "tests.fuzz", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=18
     )
     assert done.returncode == 2
-    assert "there is no target nothing; there are http-request" in done.stderr
+    assert "there is no target nothing; there are proxy, http-request" in done.stderr
