@@ -2,6 +2,7 @@
 #
 #   make PYTHON=python3.13 …    another interpreter for the virtual environment
 #   make test ARGS="tests/mail -k date"    a part of the suite
+#   make fuzz ARGS="message --seconds 600" inputs made to break one parser; without a name, all of them
 
 PYTHON ?= python3
 UV ?= uv
@@ -16,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := check
 .DELETE_ON_ERROR:
-.PHONY: check run test fmt lint types imports cover bench wheel lock clean
+.PHONY: check run test fmt lint types imports cover bench fuzz wheel lock clean
 
 check: lint types imports cover
 
@@ -51,6 +52,9 @@ cover: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 wheel: $(READY)
 	$(BIN)/python -m hatchling build

@@ -39,6 +39,7 @@ __all__ = [
     "Size",
     "Threshold",
     "Timeout",
+    "TrustedProxy",
     "WorkerCount",
     "nothing",
 ]
@@ -92,6 +93,16 @@ def _network(value: object) -> object:
         IpMap().add(value if isinstance(value, str) else "", True)
     except BadKey:
         raise ValueError('is not an IP address or a network ("192.0.2.1", "10.0.0.0/8", "2001:db8::/32")') from None
+    return value
+
+
+def _trusted_proxy(value: object) -> object:
+    if value == "unix:":
+        return value
+    try:
+        IpMap().add(value if isinstance(value, str) else "", True)
+    except BadKey:
+        raise ValueError('is not the address of a proxy ("192.0.2.1", "10.0.0.0/8", "2001:db8::/32", or "unix:")') from None
     return value
 
 
@@ -166,6 +177,7 @@ Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
 Protocol: TypeAlias = Annotated[Literal["http", "spamc", "milter", "control"], BeforeValidator(_protocol)]
 Network: TypeAlias = Annotated[str, BeforeValidator(_network)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
+TrustedProxy: TypeAlias = Annotated[str, BeforeValidator(_trusted_proxy)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
 WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
 RecordType: TypeAlias = Annotated[

@@ -33,6 +33,7 @@ from filterd.daemon.fields import (
     Size,
     Threshold,
     Timeout,
+    TrustedProxy,
     WorkerCount,
     nothing,
 )
@@ -70,13 +71,16 @@ __all__ = [
 
 
 class AnyListener(Section):
-    """What every front door has. `timeout` is for reading one request and for writing one reply."""
+    """What every front door has. `timeout` is for reading one request and for writing one reply; `accept_proxy` are those who
+    must say for whom a connection is.
+    """
 
     protocol: Protocol
     bind: Annotated[Listed[Bind], Field(min_length=1)]
     max_connections: Count = 1000
     timeout: Timeout = 60.0
     keepalive_timeout: Duration = 60.0
+    accept_proxy: Listed[TrustedProxy] = ()
 
 
 class Listener(MilterKeys, ControlKeys, AnyListener):

@@ -29,6 +29,7 @@ from filterd.mail.request import Overloaded, ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.net.greenlets import close_forgotten_timeouts
 from filterd.net.listen import BindError, Listener, open_socket
+from filterd.net.proxies import Proxies
 from filterd.net.stream import peer_name
 
 __all__ = ["Worker"]
@@ -101,6 +102,7 @@ class Worker:
                     crew=assembly.environment.crew,
                     name=f"listen.{name}",
                     max_connections=door.max_connections,
+                    proxies=Proxies(door.accept_proxy) if door.accept_proxy else None,
                 )
                 self.listeners.append(listener)
                 log.info("listen.%s: %s on %s", name, door.protocol, bind if bind.path else peer_name(listener.address))

@@ -17,6 +17,7 @@ __all__ = ["MAX_ADDRESSES", "MAX_ADDRESS_TEXT", "Address", "parse_addresses", "p
 
 MAX_ADDRESS_TEXT = 64 * 1024  # characters of a header value
 MAX_ADDRESSES = 2000  # addresses of a header value
+_TOKENS = 16_000  # words, blanks and marks of a header value; 1500 addresses with names have that many
 _PATH_LENGTH = 1024  # characters of an envelope path; RFC 5321 4.5.3.1 allows 256, variable envelope senders use more
 
 _DOT_ATOM = re.compile(r"[^\s\"(),:;<>@\[\\\]\x00-\x1f\x7f]+")
@@ -128,6 +129,8 @@ def split_paths(value: str) -> list[str]:
 def parse_addresses(value: str) -> list[Address]:
     """The addresses of a header field (its value unfolded, not decoded): 2000 at most, of its first 64 Ki characters.
 
+    What stands behind 16,000 words, blanks and marks is one last address, empty and flagged `broken`.
+
     Knows display names in any form, groups (only their members are given), comments, routes and encoded words. Forgives
     missing ends of quotes, comments and angles, blanks where none may be, and names without an address (these are given with
     an empty address flagged `broken`).
@@ -143,7 +146,9 @@ def parse_addresses(value: str) -> list[Address]:
     at, end = 0, len(value)
     # A quote or bracket without its end is skipped, and then so are all later ones: nothing is searched twice.
     quotes_end = brackets_end = True
-    while at < end and len(addresses) < MAX_ADDRESSES:
+    left = _TOKENS
+    while at < end and left and len(addresses) < MAX_ADDRESSES:
+        left -= 1
         token = _TOKEN.match(value, at)
         assert token is not None
         kind, text = token.lastgroup, token[0]
@@ -175,7 +180,7 @@ def parse_addresses(value: str) -> list[Address]:
         else:
             entry.add(text)
     if len(addresses) < MAX_ADDRESSES:
-        entry.finish(value[entry.start :], addresses)
+        entry.finish(value[entry.start :], addresses, is_whole=at >= end)
     return addresses
 
 
@@ -234,8 +239,11 @@ class _Entry:
     def is_route(self) -> bool:
         return self.is_open and self.angle is not None and self.angle[:1] != [] and self.angle[0].text == "@"
 
-    def finish(self, raw: str, addresses: list[Address]) -> None:
-        """Append the address read, unless nothing was."""
+    def finish(self, raw: str, addresses: list[Address], *, is_whole: bool = True) -> None:
+        """Append the address read, unless nothing was; a broken one if it was not read to its end."""
+        if not is_whole:
+            addresses.append(_build("", "", raw=raw.strip(), flags={"broken"}))
+            return
         if self.angle is None and not self.words:
             return
         user, domain, rest = _split(self.words, is_braced=False) if self.angle is None else _split(self.angle, is_braced=True)

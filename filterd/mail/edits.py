@@ -5,11 +5,12 @@ bytes, for those who want the changed message itself.
 
 Promises:
 
-* What is not changed stays as it was, byte for byte; new lines end as the message's own do.
+* What is not changed stays as it was, byte for byte; new lines end as the message's own do. An mbox `From ` line stays first.
 * Removals come first, from the last occurrence to the first, then additions in their order.
 * A value can not break out of its header: CR and LF in it become folds.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from filterd.mail.verdict import Verdict
 
 __all__ = ["delivered", "edited", "encode_words", "rewritten_subject", "with_body"]
 
+# Not `splitlines`: a CR alone ends no line, here as in `Headers`.
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _WORD = 42
 """Bytes of text in one encoded word: as base64 and with its frame it stays below the 75 characters of RFC 2047 2."""
 
@@ -107,7 +110,7 @@ def _newline(raw: bytes) -> bytes:
 def _fields(block: bytes, newline: bytes) -> list[bytes]:
     """Each field with its continuation lines and its last line end."""
     fields: list[bytes] = []
-    for line in block.splitlines(keepends=True) if block else ():
+    for line in _LINE.findall(block):
         if line[:1] in (b" ", b"\t") and fields:
             fields[-1] += line
         else:

@@ -89,6 +89,10 @@ def _decode_uu(data: bytes) -> tuple[bytes, str]:
         line = line.rstrip(b"\r")
         if line == b"end":
             break
+        if len(decoded) > _UU_LIMIT:
+            # A line says how long it is decoded, and what it lacks is filled up: two bytes may stand for sixty-three.
+            flag = "uuencode_cap"
+            break
         if line:
             try:
                 decoded += a2b_uu(line)

@@ -5,6 +5,7 @@ Promises:
 * One connection is accepted per turn of the loop, so that several processes share one socket fairly.
 * At `max_connections` accepting pauses: callers wait in the kernel's queue, nobody is refused.
 * `drain` stops accepting, ends connections that are between two requests and lets the others finish.
+* With `proxies` a connection from one of them is that of the client it is forwarded for, before anything is served.
 * What fails while serving one connection closes that connection and is reported; nothing else notices.
 """
 
@@ -12,7 +13,7 @@ import os
 from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
 from errno import EADDRINUSE, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
-from logging import getLogger
+from logging import INFO, WARNING, getLogger
 from pathlib import Path
 from socket import (
     AF_INET,
@@ -31,8 +32,10 @@ from time import monotonic
 from typing import Any
 
 from filterd.net.greenlets import Batch, Crew, Stop
-from filterd.net.stream import Address, Stream, peer_name
+from filterd.net.proxies import FirstBytes, Proxies, client_of
+from filterd.net.stream import READ_SIZE, Address, Stream, peer_name
 from filterd.outcome import RequestFailed
+from filterd.proto.proxy import Header
 
 __all__ = ["BindError", "Connection", "Listener", "open_socket"]
 
@@ -87,19 +90,61 @@ def _clear_stale(path: str) -> None:
 
 
 class Connection(Stream):
-    """An accepted connection. `busy` while a request is being read or answered: a drain leaves it alone then."""
+    """An accepted connection. `busy` while a request is being read or answered: a drain leaves it alone then.
 
-    __slots__ = ("busy", "listener")
+    `client` is who is at its other end: an address, "" or the path of a unix socket; None when a proxy forwards it without
+    telling. `is_local`: a process on this machine that has opened our unix socket itself. `header` is what a proxy has sent.
+    Whoever decides whom to trust asks these, and not the socket: that one ends at the proxy.
+    """
 
-    def __init__(self, sock: Socket, peer: str, listener: "Listener") -> None:
+    __slots__ = ("busy", "client", "header", "is_local", "listener")
+
+    def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address = "") -> None:
         super().__init__(sock, peer)
         self.listener = listener
         self.busy = False
+        self.client: Address | None = client
+        self.is_local = isinstance(client, str)
+        self.header: Header | None = None
 
     @property
     def draining(self) -> bool:
         """No further request should be read from this connection."""
         return self.listener.draining
+
+    def ends(self) -> tuple[Address, Address] | None:
+        """The address that was connected to and the client's; None when that is not known, or no longer."""
+        header = self.header
+        if header is None or header.is_local:
+            return super().ends()
+        return None if self.client is None or header.destination is None else (header.destination, self.client)
+
+    def forwarded(self, header: Header) -> None:
+        """A proxy has said for whom this connection is."""
+        self.header = header
+        if header.is_local:
+            return
+        self.is_local = False
+        self.client = client_of(header)
+        if self.client is None:
+            self.peer = f"unknown client behind {self.peer}"
+        else:
+            self.peer = "".join([sign if sign.isprintable() else "?" for sign in peer_name(self.client)])
+
+
+class _Direct(Connection):
+    """A connection from an address that may not send a header, on a listener where others may."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address = "") -> None:
+        super().__init__(sock, peer, listener, client)
+        self.first = FirstBytes()
+
+    def read(self, size: int = READ_SIZE, *, until: float | None = None, expect_wait: bool = False) -> bytes:
+        data = super().read(size, until=until, expect_wait=expect_wait)
+        self.first.look(data, self)
+        return data
 
 
 class _Connections(Batch[Connection]):
@@ -110,7 +155,13 @@ class _Connections(Batch[Connection]):
         self.listener = listener
 
     def perform(self, job: Connection) -> None:
+        proxies = self.listener.proxies
         try:
+            if proxies is not None and type(job) is Connection:
+                header = proxies.receive(job)
+                if header is None:
+                    return
+                job.forwarded(header)
             self.listener.serve(job)
         finally:
             job.close()
@@ -120,8 +171,10 @@ class _Connections(Batch[Connection]):
         if isinstance(error, Stop):
             return
         if isinstance(error, RequestFailed):
-            # The peer went away or was too slow: its affair, told for those who look for it.
-            log.info("%s: connection from %s ended: %s", self.listener.name, job.peer, error.failure.detail)
+            # The peer went away or was too slow: its affair, told for those who look for it. But who sends a wrong PROXY
+            # header, or none, is a proxy that is not configured as we are.
+            level = WARNING if error.failure.phase == "proxy" else INFO
+            log.log(level, "%s: connection from %s ended: %s", self.listener.name, job.peer, error.failure.detail)
             return
         log.error("%s: serving %s failed", self.listener.name, job.peer, exc_info=error)
 
@@ -137,12 +190,14 @@ class Listener:
         crew: Crew,
         name: str = "listen",
         max_connections: int = 1000,
+        proxies: Proxies | None = None,
     ) -> None:
         self.sock = sock
         self.serve = serve
         self.crew = crew
         self.name = name
         self.max_connections = max_connections
+        self.proxies = proxies
         self._family = sock.family
         bound = sock.getsockname()
         self.address: Address = bound if isinstance(bound, str) else (str(bound[0]), int(bound[1]))
@@ -190,15 +245,17 @@ class Listener:
         sock.setblocking(False)
         if isinstance(peer, tuple):
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-            name = peer_name((peer[0], peer[1]))
+            client: Address = (peer[0], peer[1])
+            name = peer_name(client)
         else:
-            name = self.name
+            client, name = os.fsdecode(peer), self.name
         self.open += 1
         self.accepted += 1
         if self.open >= self.max_connections:
             log.warning("%s: %d connections open, further ones wait (max_connections)", self.name, self.open)
             self._hold()
-        self._batch.add(Connection(sock, name, self))
+        kind = Connection if self.proxies is None or self.proxies.trusts(client) else _Direct
+        self._batch.add(kind(sock, name, self, client))
 
     def ended(self) -> None:
         """One connection is over."""

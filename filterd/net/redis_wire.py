@@ -65,8 +65,10 @@ class Wire:
         try:
             while (reply := reader.gets()) is not _NOTHING:
                 replies.append(reply)
-        except ProtocolError as error:
+        except (ProtocolError, TypeError) as error:  # the latter for a map with a key that Python cannot hash
             raise self._failed(f"{self.peer} does not speak Redis: {error}", "protocol") from None
+        except MemoryError:  # the room for an array is taken when its length is read
+            raise self._failed(f"a reply of {self.peer} has more elements than there is memory for", "limit") from None
         self._unfinished = 0 if replies else self._unfinished + len(data)
         if self._unfinished > MAX_REPLY:
             raise self._failed(f"a reply of {self.peer} is longer than {MAX_REPLY} bytes", "limit")

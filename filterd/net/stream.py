@@ -173,6 +173,17 @@ class Stream:
             if not self._ready(_READ, until, "read") and not self._last_look():
                 raise self._late("read")
 
+    def peek(self, size: int = READ_SIZE, *, until: float | None = None) -> bytes:
+        """As `read`, and what was given stays to be read. To be called again only when it has been."""
+        while True:
+            try:
+                return self._open("read").recv(size, MSG_PEEK)
+            except OSError as error:
+                if error.errno not in _AGAIN:
+                    raise self._broken(error, "read") from None
+            if not self._ready(_READ, until, "read") and not self._last_look():
+                raise self._late("read")
+
     def drop_received(self) -> None:
         """Throw away what has arrived until now, up to 1 MiB: no peer may keep us busy with it."""
         sock = self._open("read")

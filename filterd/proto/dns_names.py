@@ -60,7 +60,7 @@ def _to_ascii(name: str) -> str:
         labels = idna.uts46_remap(name, std3_rules=False).split(".")
         return ".".join([label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels])
     except idna.IDNAError as problem:
-        raise _not_a_name(name, str(problem)) from problem
+        raise _not_a_name(name, str(problem)[:200]) from problem  # it may repeat a whole label, escaped
 
 
 def _not_a_name(name: str, why: str) -> ValueError:

@@ -168,6 +168,12 @@ def test_a_list_ends_at_64_ki_characters() -> None:
     assert parse_addresses("a@b," + " " * MAX_ADDRESS_TEXT + "c@d") == ["a@b"]
 
 
+def test_the_marks_of_a_value_are_counted_and_the_rest_is_told_to_be_broken() -> None:
+    *read, rest = parse_addresses("a@b, " + "@>" * 20_000 + ", c@d")
+    assert (read, rest, rest.flags) == (["a@b"], "", {"empty", "broken"})
+    assert rest.raw.endswith("@>, c@d")
+
+
 NAME = st.text(st.sampled_from("abc äß,;:\"\\()<>@[].'"), max_size=15).map(str.strip).filter(lambda name: "  " not in name)
 ADDRESS = st.tuples(NAME, st.from_regex(r"[a-z0-9+_-]{1,8}@[a-z]{1,8}\.example", fullmatch=True))
 

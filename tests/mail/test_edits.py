@@ -102,6 +102,17 @@ def test_new_lines_end_as_the_messages_own(raw: bytes, expected: bytes) -> None:
         assert edited(raw, {"add_headers": {"X": "v"}}) == expected
 
 
+def test_a_carriage_return_alone_ends_no_field() -> None:
+    raw = b"A: 1\rB: 2\nSubject: x\n\n"
+    assert edited(raw, {"add_headers": {"X": {"value": "v", "order": 1}}}) == b"A: 1\rB: 2\nX: v\nSubject: x\n\n"
+    assert edited(raw, {"remove_headers": {"B": 0}}) == raw
+
+
+def test_an_mbox_line_stays_the_first() -> None:
+    raw = b"From a@b Tue Oct  1 10:00:00 2024\nA: 1\n\nx"
+    assert edited(raw, {"add_headers": {"X": {"value": "v", "order": 0}}}) == raw.replace(b"A: 1", b"X: v\nA: 1")
+
+
 def test_no_change_changes_nothing() -> None:
     assert edited(RAW, {}) == RAW
 

@@ -78,6 +78,12 @@ def test_uuencode_is_read_up_to_a_limit() -> None:
     assert (flag, 0 < len(decoded) < 45 * 20_000) == ("uuencode_cap", True)
 
 
+def test_uuencode_that_swells_is_read_up_to_a_limit() -> None:
+    # Two bytes stand for 63: what a line lacks is filled up.
+    decoded, flag = decode_transfer(b"begin 644 a\n" + b"_\n" * 100_000, "uuencode")
+    assert (flag, 2**20 < len(decoded) < 2**20 + 64) == ("uuencode_cap", True)
+
+
 @given(st.binary())
 def test_round_trips(data: bytes) -> None:
     assert decode_transfer(base64.encodebytes(data), "base64") == (data, "")

@@ -1,5 +1,7 @@
 """A connection to Redis: how it is opened, and replies read off it as they come."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -63,6 +65,37 @@ def test_a_silent_address_leaves_time_for_the_next(redis_server: RedisServer) ->
     wire = opened(("two.test", redis_server.port), resolver=Names({"two.test": ["192.0.2.1", LOOPBACK]}), seconds=0.4)
     assert ask(wire, "PING") == [b"PONG"]
     wire.close()
+
+
+def test_a_map_with_a_key_that_is_a_list_is_not_redis() -> None:
+    with scripted_redis(b"%1\r\n*1\r\n+a\r\n:1\r\n") as peer:
+        wire = opened((LOOPBACK, peer.port))
+        failure = failing(wire, "PING")
+        wire.close()
+    assert failure.kind == "protocol"
+    assert failure.startswith(f"{LOOPBACK}:{peer.port} does not speak Redis: unhashable type")
+
+
+HUGE = """\
+import resource, _socket
+from filterd.net.redis_wire import Wire
+from filterd.net.stream import Stream
+from filterd.outcome import RequestFailed
+
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+ours, theirs = _socket.socketpair()
+ours.setblocking(False)
+theirs.send(b"*2147483648\\r\\n")
+try:
+    Wire(Stream(ours, "redis.test")).receive(until=None)
+except RequestFailed as error:
+    print(error.failure.kind, error.failure)
+"""
+
+
+def test_a_reply_there_is_no_memory_for_is_a_failure() -> None:
+    done = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=False, timeout=15)
+    assert done.stdout == "limit a reply of redis.test has more elements than there is memory for\n", done.stderr
 
 
 def test_who_cannot_be_reached() -> None:

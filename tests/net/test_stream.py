@@ -186,6 +186,19 @@ def test_a_reset_is_told_as_closed() -> None:
     assert (failure, failure.kind, failure.phase) == ("Connection reset by peer", "closed", "read")
 
 
+def test_what_was_looked_at_stays_to_be_read() -> None:
+    with linked() as (stream, other):
+        gevent.spawn_later(0.02, other.sendall, b"hello")
+        assert stream.peek(4, until=soon()) == b"hell"
+        assert stream.read(until=soon()) == b"hello"
+        assert failure_of(lambda: stream.peek(until=monotonic() + 0.02)).kind == "timeout"
+        other.sendall(b"late")
+        assert stream.peek(until=monotonic() - 1) == b"late"
+        assert stream.read(until=soon()) == b"late"
+        other.close()
+        assert stream.peek(until=soon()) == b""
+
+
 def test_what_has_arrived_can_be_dropped() -> None:
     with linked() as (stream, theirs):
         theirs.send(b"before")

@@ -72,6 +72,12 @@ def test_what_is_no_name_is_refused_in_words(name: str, why: str) -> None:
     assert len(str(refusal.value)) < 250
 
 
+def test_a_refusal_does_not_repeat_a_long_label() -> None:
+    with pytest.raises(ValueError, match="is not a domain name: Joiner U\\+200D") as refusal:
+        encode_name("\u00e9.\u200d" + "\x01" * 240)
+    assert len(str(refusal.value)) < 700
+
+
 def test_the_longest_label_and_name_are_accepted() -> None:
     assert len(encode_name("a" * 63)) == 65
     assert len(encode_name(LONGEST)) == 255
