@@ -144,7 +144,7 @@ class SettingsReader:
 
 def follow_settings(
     config: Config, compiler: Compiler, live: LiveSettings, taken: Collection[str], client: HttpClient | None = None
-) -> MapFeed | None:
+) -> MapFeed[LiveSettings] | None:
     """The feed of `[settings_map]`, None where there is none; for a web address only with a `client`."""
     section = config.settings_map
     if section is None or (section.path is None) != (client is not None):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from logging import getLogger
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import gevent
 
@@ -147,7 +147,10 @@ class Kept(Protocol):
     def __len__(self) -> int: ...
 
 
-class MapFeed:
+Value = TypeVar("Value", bound=Kept)
+
+
+class MapFeed(Generic[Value]):
     """Keeps one map like its source. `check` is for the values of the lines, as in `MapReader`.
 
     With a `reader` it keeps something else, called `title`.
@@ -155,7 +158,7 @@ class MapFeed:
 
     def __init__(
         self,
-        live: Kept,
+        live: Value,
         source: Source,
         *,
         check: Callable[[str], str | None] | None = None,
@@ -227,7 +230,7 @@ def problem_at(place: str, problem: LineProblem) -> str:
 class MapFeeds:
     """The maps of one worker by name, and their feeds. `fetch` looks at sources once, `start` for good, `close` ends that."""
 
-    def __init__(self, maps: Mapping[str, LiveMap], feeds: Iterable[MapFeed]) -> None:
+    def __init__(self, maps: Mapping[str, LiveMap], feeds: Iterable[MapFeed[Any]]) -> None:
         self.maps = maps
         self.feeds = list(feeds)
         self._following: list[Any] = []

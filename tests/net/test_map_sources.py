@@ -23,7 +23,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "filterd.maps")
 
 
-def file_feed(path: Path, type: MapType = "map", **options: Any) -> MapFeed:
+def file_feed(path: Path, type: MapType = "map", **options: Any) -> MapFeed[LiveMap]:
     return MapFeed(LiveMap("m", new_map(type)), FileSource(str(path), **options))
 
 
@@ -174,7 +174,7 @@ def site() -> Iterator[tuple[Site, Any]]:
         yield one, server
 
 
-def http_feed(url: str, **options: Any) -> MapFeed:
+def http_feed(url: str, **options: Any) -> MapFeed[LiveMap]:
     client = HttpClient(HttpSettings(timeout=2.0), resolver=Names({}))
     return MapFeed(LiveMap("m", new_map("map")), HttpSource(url, client, **options))
 
