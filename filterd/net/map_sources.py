@@ -151,10 +151,10 @@ class Kept(Protocol):
     def __len__(self) -> int: ...
 
 
-K = TypeVar("K", bound=Kept)
+Value = TypeVar("Value", bound=Kept)
 
 
-class MapFeed(Generic[K]):
+class MapFeed(Generic[Value]):
     """Keeps one map like its source. `check` is for the values of the lines, as in `MapReader`.
 
     With a `reader` it keeps something else, called `title`.
@@ -162,7 +162,7 @@ class MapFeed(Generic[K]):
 
     def __init__(
         self,
-        live: K,
+        live: Value,
         source: Source,
         *,
         check: Callable[[str], str | None] | None = None,

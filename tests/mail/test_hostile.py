@@ -54,4 +54,4 @@ def test_everything_a_rule_can_read_is_among_the_steps() -> None:
     """But what takes an argument or is a view of something else: `header`, `raw`, `size`, `body`."""
     names = {name for name, _ in steps(Message(b"a: b\n\nc"))}
     public = {name for name in vars(Message) if not name.startswith("_")}
-    assert public - names == {"size", "body", "header", "header_raw", "headers", "has_header"}
+    assert public - names == {"size", "is_mime", "body", "header", "header_raw", "headers", "has_header"}
