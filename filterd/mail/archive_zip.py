@@ -26,6 +26,7 @@ _ELSEWHERE: Final = 0xFFFFFFFF  # zip64: the number is in an extra field
 _STORED: Final = 0
 _DEFLATED: Final = 8
 _LOOKED_INTO: Final = 5
+_SEARCHED: Final = 16 * 1024 * 1024  # bytes in which further files are looked for when there is no directory
 _PACKED = re.compile(r"\.(?:zip|jar|docx|docm|xlsx|xlsm|gz|tgz|tar|rar|7z)\Z", re.IGNORECASE)
 
 
@@ -93,7 +94,8 @@ def _central_entries(data: bytes, at: int, end: int, *, shift: int) -> Iterator[
 
 
 def _local_files(data: bytes) -> Iterator[_File]:
-    at = data.find(_LOCAL_MARK)
+    room = _SEARCHED
+    at = data.find(_LOCAL_MARK, 0, room)
     while 0 <= at <= len(data) - _LOCAL.size:
         _, _, flags, method, _, _, _, packed, size, name_size, extra_size = _LOCAL.unpack_from(data, at)
         name = at + _LOCAL.size
@@ -102,7 +104,10 @@ def _local_files(data: bytes) -> Iterator[_File]:
         )
         # What it says about its size may be wrong: then the next one is looked for from here.
         follows = name + name_size + extra_size + packed
-        at = follows if data.startswith(_LOCAL_MARK, follows) else data.find(_LOCAL_MARK, name)
+        at = follows
+        if not data.startswith(_LOCAL_MARK, follows):
+            at = data.find(_LOCAL_MARK, name, name + room)
+            room -= at - name
 
 
 def _unpacked(data: bytes, file: _File, room: int) -> bytes:

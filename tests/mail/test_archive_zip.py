@@ -61,6 +61,17 @@ def test_where_the_size_comes_after_the_data_it_is_not_known() -> None:
     assert listed(cut).entries == (Entry("a.txt"), Entry("b.txt", 3))
 
 
+def test_without_a_directory_files_are_looked_for_up_to_a_limit() -> None:
+    """Half a mark, ten million times, takes long to search."""
+    one = zipped({"a": b"x"})
+    one = one[: one.index(b"PK\x01\x02")]
+    at_size = one.replace(b"x", b"", 1)  # its size leads nowhere, so the next file is looked for
+    assert listed(at_size + b"PK" * 4 * MIB + one).names == ["a", "a"]
+    assert listed(at_size + b"PK" * 9 * MIB + one).names == ["a"]
+    assert listed(at_size + b"PK" * 7 * MIB + at_size + b"PK" * 4 * MIB + one).names == ["a", "a"]
+    assert "bad_archive" in listed(at_size + b"PK" * 9 * MIB + one).flags
+
+
 def test_something_may_stand_in_front() -> None:
     data = b"#!/bin/sh\n" + zipped({"a.zip": b"inner", "b": b""})
     assert listed(data).entries == (Entry("a.zip", 5, archive=OPENED), Entry("b", 0))

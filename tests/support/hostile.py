@@ -165,6 +165,7 @@ _TABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "1 MB of a@": (lambda: _text(b"a@" * (MB // 2)), "text_cap"),
     "1 MB of a.": (lambda: _text(b"a." * (MB // 2)), "text_cap"),
     "1 MB of @": (lambda: _text(b"@" * MB), "text_cap"),
+    "256 KB of a.b/": (lambda: _text(b"a.b/" * 65_536), "mention_cap"),
     "1 MB of www.": (lambda: _text(b"www." * (MB // 4)), "text_cap"),
     "1 MB of a.b": (lambda: _text(b"a.com " * (MB // 6)), "text_cap"),
     "links within a link": (lambda: _text(b"http://a.example/?u=" + b"http%3A%2F%2Fb.example%2F%3Fu=" * 8000), "query"),
