@@ -41,6 +41,8 @@ class MilterKeys(BaseModel):
                 raise ValueError(f'{misplaced[0]} is of no use without protocol = "milter"')
         elif self.discard_on_reject and self.quarantine_on_reject:
             raise ValueError("discard_on_reject and quarantine_on_reject exclude each other")
+        elif not getattr(self, "keepalive_timeout", IDLE):
+            raise ValueError("keepalive_timeout = 0 would end every connection before a message has come")
         name = self.spam_header
         if not name or not name.isascii() or not name.isprintable() or set(": ") & set(name):
             raise ValueError(f'"{self.spam_header}" is no name of a header (spam_header)')

@@ -69,17 +69,18 @@ class Frames:
         held += data
         frames: list[Frame] = []
         at = 0
-        while self.fault is None and len(held) - at >= 4:
-            length = int.from_bytes(held[at : at + 4], "big")
-            if not 0 < length <= self.max_frame:
-                self.fault = self._refuse(bytes(held[at : at + 4]), length)
-                break
-            end = at + 4 + length
-            if len(held) < end:
-                break
-            self.is_first = False
-            frames.append((bytes(held[at + 4 : at + 5]), bytes(held[at + 5 : end])))
-            at = end
+        with memoryview(held) as view:
+            while self.fault is None and len(held) - at >= 4:
+                length = int.from_bytes(view[at : at + 4], "big")
+                if not 0 < length <= self.max_frame:
+                    self.fault = self._refuse(bytes(view[at : at + 4]), length)
+                    break
+                end = at + 4 + length
+                if len(held) < end:
+                    break
+                self.is_first = False
+                frames.append((bytes(view[at + 4 : at + 5]), bytes(view[at + 5 : end])))
+                at = end
         del held[:at]
         if self.fault is not None:
             held.clear()

@@ -285,6 +285,17 @@ def test_postfix_tells_who_the_client_is(postfix: Postfix, told: str, expected: 
     assert (request["helo"], request["x-rspamd-mail-esmtp-args"]) == (["helo.example.org"], ["SIZE=1000"])
 
 
+def test_mail_from_this_machine_is_filtered_as_well(postfix: Postfix) -> None:
+    postfix.submit(ordered("tell").replace(b"\r\n", b"\n"))
+    fields = dict(fields_of(postfix.mails()[0]))
+    assert {name: ast.literal_eval(fields["X-Told"])[name] for name in ("from", "rcpt", "ip")} == {
+        "from": ["<ann@example.org>"],
+        "rcpt": ["<bob@example.net>"],
+        "ip": ["127.0.0.1"],
+    }
+    assert fields["X-Queue-Id"] != "none"
+
+
 def test_one_line_of_the_log_has_the_mtas_queue_id(mta: Mta, daemon: Daemon) -> None:
     ((_, text),) = deliver(mta.port, ordered())
     mta.mails()
@@ -295,6 +306,14 @@ def test_one_line_of_the_log_has_the_mtas_queue_id(mta: Mta, daemon: Daemon) -> 
 
 
 # -- filterd ends, is busy, or is not there
+
+
+def until_it_waits(daemon: Daemon) -> None:
+    """Until the rule is at the order "wait", which takes it three seconds."""
+    end = time.monotonic() + 10
+    while '"text":"waiting"' not in daemon.process.output():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_worker_that_ends_answers_the_message_under_way_and_the_next_one_is_tempfailed(tmp_path: Path) -> None:
@@ -308,7 +327,7 @@ def test_a_worker_that_ends_answers_the_message_under_way_and_the_next_one_is_te
                 client.putcmd("data")
                 assert client.getreply()[0] == 354
                 client.send(ordered("wait") + b".\r\n")
-                time.sleep(0.3)
+                until_it_waits(daemon)
                 daemon.process.process.terminate()
                 assert client.getreply()[0] == 250
             assert daemon.process.process.wait(10) == 0
@@ -336,7 +355,7 @@ def test_an_overloaded_filterd_has_the_sender_try_again(tmp_path: Path) -> None:
     port = free_port()
     toml = listening(port) + "[limits]\ntasks = 1\n"
     with (
-        running_daemon(tmp_path, {"orders": ORDERS}, toml),
+        running_daemon(tmp_path, {"orders": ORDERS}, toml) as daemon,
         running_postfix({"smtpd_milters": f"inet:127.0.0.1:{port}"}) as postfix,
         smtplib.SMTP("127.0.0.1", postfix.port, local_hostname="client.example.org", timeout=15) as client,
     ):
@@ -346,7 +365,7 @@ def test_an_overloaded_filterd_has_the_sender_try_again(tmp_path: Path) -> None:
         client.putcmd("data")
         assert client.getreply()[0] == 354
         client.send(ordered("wait") + b".\r\n")
-        time.sleep(0.3)
+        until_it_waits(daemon)
         assert deliver(postfix.port, ordered()) == [(451, "4.7.1 Service unavailable - try again later")]
         assert client.getreply()[0] == 250
         assert b"X-Order: wait" in postfix.mails()[0]

@@ -62,7 +62,8 @@ def ordered(task: Task) -> bool:
     if order == "short body":
         task.replace_body("new\\n")
     if order == "wait":
-        sleep(1.0)
+        task.log.info("waiting")
+        sleep(3.0)
     if order == "tell":
         request = task.request.envelope.headers
         told = {name: request[name] for name in sorted(request) if name not in ("user-agent", "mta-name")}
