@@ -139,6 +139,12 @@ def test_rspamc_scans_by_the_control_port(plain: Controlled) -> None:
     assert (reply["score"], set(reply["symbols"])) == (1.5, {"SIMPLE"})
 
 
+def test_rspamc_shows_a_soft_reject(plain: Controlled) -> None:
+    shown = plain.rspamc("--header=later=yes", "MAIL").stdout
+    assert "Action: soft reject" in shown
+    assert "come back" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
