@@ -31,6 +31,7 @@ LINGER = 2.0
 """Seconds a refused client is listened to after the answer, so that the answer is not lost in a reset (RFC 9112 9.6)."""
 
 LINGER_BYTES = 16 * 1024 * 1024
+UNHEARD_BYTES = 64 * 1024
 
 
 class HttpServer:
@@ -44,10 +45,15 @@ class HttpServer:
         timeout: float = 60.0,
         keepalive_timeout: float = 60.0,
         first: Callable[[http1.Request, Connection], Reply | http1.Request] | None = None,
+        is_heard: Callable[[Connection], bool] = lambda connection: True,
     ) -> None:
-        """`first` sees every request before all else and answers it, or gives the request to go on with."""
+        """`first` sees every request before all else and answers it, or gives the request to go on with.
+
+        A connection that is not `is_heard` can ask for nothing that has a body: more than a small one is refused unread.
+        """
         self.scan = scan
         self.first = first
+        self.is_heard = is_heard
         self.max_message = max_message
         self.timeout = timeout
         self.keepalive_timeout = keepalive_timeout
@@ -56,7 +62,7 @@ class HttpServer:
 
     def serve(self, connection: Connection) -> None:
         """Answer requests until the client or a fault ends it."""
-        parser = http1.RequestParser(max_body=self.max_message)
+        parser = http1.RequestParser(max_body=self.max_message if self.is_heard(connection) else UNHEARD_BYTES)
         until = monotonic() + self.timeout
         while True:
             data = connection.read(until=until)
