@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from filterd.proto.control import ENDPOINTS, SCANS
-from tests.support.control import ask
+from tests.support.control import ask, reachable
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.engine import MAIL
 from tests.support.partners import free_port, require
@@ -53,7 +53,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, int
     with running_daemon(
         folder, {"none": "from filterd import rule\n\n@rule('A')\ndef a(task):\n    return True\n"}, toml
     ) as daemon:
-        yield daemon, port, folder
+        yield daemon, reachable(port), folder
 
 
 @pytest.mark.parametrize(

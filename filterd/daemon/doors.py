@@ -72,13 +72,15 @@ def control_for(door: Listener, config: Config, scan: Scan, books: Books, feeds:
         trusted.add(network, True)
     trusted.finish()
     descriptions = {name: section.description for name, section in config.maps.items()}
+    access = Access(passwords_of(door), trusted)
     server = HttpServer(
         scan,
         max_message=config.limits.message,
         timeout=door.timeout,
         keepalive_timeout=door.keepalive_timeout,
+        is_heard=access.is_heard,
         first=Control(
-            Access(passwords_of(door), trusted),
+            access,
             books,
             MapFiles(feeds, descriptions),
             None if door.static_dir is None else StaticFiles(door.static_dir),

@@ -33,6 +33,7 @@ log = getLogger("filterd.http")
 
 NO_FILES = "files that clients name are not opened here: send the message itself"
 
+UNHEARD_BYTES = 64 * 1024
 NO_TIME = "the time was over before any rule had ended, try again later"
 
 
@@ -55,10 +56,15 @@ class HttpServer:
         timeout: float = 60.0,
         keepalive_timeout: float = 60.0,
         first: Callable[[http1.Request, Connection], Reply | http1.Request] | None = None,
+        is_heard: Callable[[Connection], bool] = lambda connection: True,
     ) -> None:
-        """`first` sees every request before all else and answers it, or gives the request to go on with."""
+        """`first` sees every request before all else and answers it, or gives the request to go on with.
+
+        A connection that is not `is_heard` can ask for nothing that has a body: more than a small one is refused unread.
+        """
         self.scan = scan
         self.first = first
+        self.is_heard = is_heard
         self.max_message = max_message
         self.timeout = timeout
         self.keepalive_timeout = keepalive_timeout
@@ -67,7 +73,7 @@ class HttpServer:
 
     def serve(self, connection: Connection, data: bytes | None = None) -> None:
         """Answer requests until the client or a fault ends it; `data` has been read already."""
-        parser = http1.RequestParser(max_body=self.max_message)
+        parser = http1.RequestParser(max_body=self.max_message if self.is_heard(connection) else UNHEARD_BYTES)
         until = monotonic() + self.timeout
         while True:
             if data is None:

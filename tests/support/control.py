@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gevent
 from gevent import socket as gsocket
 
 from filterd.daemon.statistics import Statistics, merged
@@ -22,7 +23,7 @@ from filterd.proto.passwords import PasswordHash, hash_password, read_hash
 from filterd.servers.control import Access, Control, MapFiles, Passwords, StaticFiles
 from filterd.servers.http import HttpServer
 
-__all__ = ["READ", "WRITE", "Answer", "TestBooks", "ask", "networks", "scanned", "serving_control"]
+__all__ = ["READ", "WRITE", "Answer", "TestBooks", "ask", "networks", "reachable", "scanned", "serving_control"]
 
 READ, WRITE = (read_hash(hash_password(password, b"salt salt salt 1")) for password in (b"read me", b"change me"))
 
@@ -104,7 +105,7 @@ def serving_control(
     gate = access(Passwords(*passwords), networks(*trusted))
     files = None if static is None else StaticFiles(static)
     control = Control(gate, TestBooks() if books is None else books, MapFiles(feeds or MapFeeds({}, ()), {}), files)
-    server = HttpServer(scan, max_message=100_000, first=control)
+    server = HttpServer(scan, max_message=200_000, first=control, is_heard=gate.is_heard)
     listener = Listener(open_socket(address), server.serve, crew=Crew(), name="listen.control")
     listener.start()
     try:
@@ -125,6 +126,17 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def reachable(port: int) -> int:
+    """The port, when it accepts: a daemon that answers on one listener may be about to open the next."""
+    while True:
+        try:
+            gsocket.create_connection(("127.0.0.1", port), timeout=10).close()
+        except ConnectionRefusedError:
+            gevent.sleep(0.02)
+        else:
+            return port
 
 
 def ask(

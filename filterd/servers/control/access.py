@@ -89,7 +89,7 @@ class Access:
         """What the request may do, where that is enough for `level` ("read" or "write"); else the reply that refuses it."""
         host = control.host_of(connection.peer)
         named = control.forwarded(request)
-        is_local = host is None and isinstance(connection.listener.address, str)
+        is_local = self._is_local(host, connection)
         if self._is_trusted(host, is_local=is_local) and not control.is_foreign_page(request):
             if all(self._is_trusted(one) for one in named):
                 return "write"
@@ -101,6 +101,15 @@ class Access:
         if rights == "none" or (level == "write" and rights != "write"):
             return control.error(401, UNAUTHORIZED)
         return rights
+
+    def is_heard(self, connection: Connection) -> bool:
+        """Whether anybody at the other end could be let in: where no password is set, only who is trusted."""
+        host = control.host_of(connection.peer)
+        return bool(self.passwords) or self._is_trusted(host, is_local=self._is_local(host, connection))
+
+    @staticmethod
+    def _is_local(host: str | None, connection: Connection) -> bool:
+        return host is None and isinstance(connection.listener.address, str)
 
     def _is_trusted(self, host: str | None, *, is_local: bool = False) -> bool:
         return is_local or host in self.trusted

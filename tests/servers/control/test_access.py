@@ -54,6 +54,17 @@ def test_networks_can_be_trusted() -> None:
         assert statuses(listener, source="127.0.0.4") == (401, 401)
 
 
+def test_who_cannot_get_in_cannot_fill_the_memory() -> None:
+    body = b"x" * 100_000
+    with serving_control() as listener:
+        answer = ask(listener, "/checkv2", body=body, source=STRANGER)
+        assert (answer.status, answer.json["error"]) == (413, "Request entity too large: 100000")
+        assert ask(listener, "/checkv2", body=body[:60_000], source=STRANGER).status == 401
+        assert ask(listener, "/checkv2", body=body).status == 200
+    with serving_control(passwords=BOTH) as listener:
+        assert ask(listener, "/checkv2", {"Password": "read me"}, body=body, source=STRANGER).status == 200
+
+
 def test_nobody_is_trusted_when_nobody_is_named() -> None:
     with serving_control(trusted=[]) as listener:
         assert statuses(listener, source="127.0.0.1") == (401, 401)
