@@ -29,10 +29,12 @@ _PARTS: Final = 1000
 _SCANS: Final = 2
 _FREE_SCANS: Final = 16 * 1024 * 1024
 _MISSES: Final = 10_000
+_PREAMBLE: Final = 64 * 1024  # bytes in which the first delimiter is looked for, where it is not the one that was said
 _TAIL: Final = 256  # bytes of blanks after a delimiter
 _ENCODED_HEAD: Final = 700  # enough for HEAD bytes in base64
 
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
+_LOOKS_LIKE_DELIMITER = re.compile(rb"\n--([^\s-][!-~]{0,69}+)[ \t]*+\r?\nContent-", re.IGNORECASE)
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -189,7 +191,7 @@ class Part:
 
         `header_cap` `bad_header` of its fields, `no_header_end` (no empty line after them), `bad_content_type`,
         `bad_base64` `base64_cap` `bad_uuencode` `uuencode_cap` `unknown_encoding`; of a multipart `no_boundary`, `no_parts`,
-        `not_closed`, `boundary_cap`, `part_cap`, `depth_cap`; of a message within the message `encoded_message`.
+        `wrong_boundary` (another one is used than was said), `not_closed`, `boundary_cap`, `part_cap`, `depth_cap`; of a message within the message `encoded_message`.
         """
         self.type  # noqa: B018 - looking at it sets the flag
         trouble = "" if self.children or self.is_multipart else self._decoded[1]
@@ -228,6 +230,18 @@ class Part:
         if delimiter is None:
             self._flags.add("no_boundary")
             return []
+        found = self._between(delimiter, room)
+        if not found and (used := _delimiter_used(data, max(self._body - 1, 0), end)) is not None:
+            # Whoever made it has mixed up two messages, or wants a filter to see less than some readers do.
+            found = self._between(used, room)
+            self._flags.add("wrong_boundary")
+        if not found:
+            self._flags.add("no_parts")
+        return found
+
+    def _between(self, delimiter: bytes, room: int) -> list[tuple[int, int]]:
+        """What stands between the lines that are `delimiter`; empty if there is none but the last."""
+        data, end = self._data, self._end
         ranges: list[tuple[int, int]] = []
         begun = -1  # where the current part begins
         misses = 0
@@ -255,9 +269,10 @@ class Part:
                     self._flags.add("part_cap")
                     return ranges
             at = data.find(delimiter, stop, end)
-        self._flags.add("no_parts" if begun < 0 else "not_closed")
-        if 0 <= begun < end:
-            ranges.append((begun, end))
+        if begun >= 0:
+            self._flags.add("not_closed")
+            if begun < end or not ranges:
+                ranges.append((begun, max(begun, end)))
         return ranges
 
 
@@ -281,6 +296,12 @@ def _delimiter(content_type: Structured, data: bytes, start: int, end: int) -> b
     if not boundary.isascii() and data.find(delimiter, start, end) < 0:
         return b"\n--" + boundary.encode("latin-1", "replace")  # how `text_of` reads what is no UTF-8
     return delimiter
+
+
+def _delimiter_used(data: bytes, start: int, end: int) -> bytes | None:
+    """The first line that looks like a delimiter: two dashes, some more letters, and a header field behind it."""
+    found = _LOOKS_LIKE_DELIMITER.search(data, start, min(start + _PREAMBLE, end))
+    return None if found is None else b"\n--" + found[1]
 
 
 def split_parts(root: Part) -> list[Part]:

@@ -144,8 +144,8 @@ def test_hops_and_addresses_are_counted() -> None:
 
 FLAGS = set(
     "header_cap bad_header no_header_end bad_content_type bad_base64 bad_uuencode uuencode_cap unknown_encoding no_boundary "
-    "no_parts not_closed boundary_cap part_cap depth_cap encoded_message mbox_line address_cap received_cap unknown_charset "
-    "bad_charset text_cap html_cap hidden_text base64_cap".split()
+    "no_parts not_closed wrong_boundary boundary_cap part_cap depth_cap encoded_message mbox_line address_cap received_cap "
+    "unknown_charset bad_charset text_cap html_cap hidden_text base64_cap".split()
 )
 
 

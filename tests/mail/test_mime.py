@@ -62,7 +62,17 @@ def nested(depth: int, leaf: bytes) -> bytes:
             set(),
         ),
         (MIXED + b"text only", [(0, "multipart/mixed", b""), (1, "text/plain", b"text only")], {"no_parts"}),
-        (MIXED + b"text\n--b--", [(0, "multipart/mixed", b""), (1, "text/plain", b"text\n--b--")], set()),
+        (MIXED + b"text\n--b--", [(0, "multipart/mixed", b""), (1, "text/plain", b"text\n--b--")], {"no_parts"}),
+        (
+            MIXED + b"before\n--other\nContent-Type: text/html\n\none\n--other\n\ntwo\n--other--\n--b--",
+            [(0, "multipart/mixed", b""), (1, "text/html", b"one"), (1, "text/plain", b"two")],
+            {"wrong_boundary"},
+        ),
+        (
+            MIXED + b"-- \nContent-Type: text/html\n\nAnn",  # a signature
+            [(0, "multipart/mixed", b""), (1, "text/plain", b"-- \nContent-Type: text/html\n\nAnn")],
+            {"no_parts"},
+        ),
         (MIXED, [(0, "multipart/mixed", b""), (1, "text/plain", b"")], {"no_parts"}),
         (b"Content-Type: multipart/mixed\n\nx", [(0, "multipart/mixed", b""), (1, "text/plain", b"x")], {"no_boundary"}),
         (
@@ -339,7 +349,7 @@ PIECES += [
 ]
 
 
-BROKEN = set("bad_header no_header_end bad_base64 no_boundary no_parts not_closed encoded_message".split())
+BROKEN = set("bad_header no_header_end bad_base64 no_boundary no_parts not_closed wrong_boundary encoded_message".split())
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30))
