@@ -40,7 +40,8 @@ LINGER_BYTES = 16 * 1024 * 1024
 class MilterServer:
     """Serves connections; `scan` is the joint to the engine. Times are seconds, sizes bytes.
 
-    A message above `max_message` is not scanned: it is refused for good with `reject_oversized`, else for now.
+    A message above `max_message` is not scanned: it is refused for good with `reject_oversized`, else for now. A worker that
+    ends waits `grace` seconds for the first message of a client that has just come.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MilterServer:
         idle_timeout: float = 7210.0,
         texts: Texts | None = None,
         reject_oversized: bool = False,
+        grace: float = 5.0,
     ) -> None:
         self.scan = scan
         self.max_message = max_message
@@ -59,6 +61,7 @@ class MilterServer:
         self.idle_timeout = idle_timeout
         self.texts = texts or Texts()
         self.reject_oversized = reject_oversized
+        self.grace = grace
 
     def serve(self, connection: Connection) -> None:
         """Answer messages until the MTA or a fault ends the connection."""
@@ -89,7 +92,9 @@ class _Session:
         until = monotonic() + self.server.timeout
         while not side.closed:
             was_partial = side.is_partial
-            data = connection.read(until=until)
+            data = self._read(until)
+            if data is None:
+                return
             # A client that has just come is about to send a message: only when that is answered is there a gap to end in.
             connection.busy = connection.busy or bool(data)
             commands = side.feed(data)
@@ -103,6 +108,22 @@ class _Session:
             if commands or not was_partial:
                 is_quick = side.is_partial or self.talk.has_content
                 until = monotonic() + (self.server.timeout if is_quick else self.server.idle_timeout)
+
+    def _read(self, until: float) -> bytes | None:
+        """What comes next; None where the worker ends and a client that has just come has nothing to say after all."""
+        connection = self.connection
+        if connection.busy and not self.unanswered:
+            end = monotonic() + self.server.grace
+            if end < until:
+                try:
+                    return connection.read(until=end)
+                except RequestFailed as error:
+                    if error.failure.kind != "timeout":
+                        raise
+                connection.busy = False
+                if connection.draining:
+                    return None
+        return connection.read(until=until)
 
     def _take(self, command: Command) -> None:
         self.talk.take(command)

@@ -409,6 +409,23 @@ def test_a_client_that_has_just_come_still_has_its_message_answered() -> None:
         assert ending.get(timeout=5) == 0
 
 
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_client_that_has_come_and_says_nothing_holds_no_worker_up(is_late: bool) -> None:
+    with serving(grace=0.1) as listener, Mta(listener.address) as mta:
+        gevent.sleep(0.2 if is_late else 0.02)
+        ending = gevent.spawn(listener.drain, 8.0)
+        assert mta.client.is_closed
+        assert ending.get(timeout=5) == 0
+
+
+def test_a_client_may_be_slow_before_its_first_message() -> None:
+    with serving(grace=0.02) as listener, Mta(listener.address) as mta:
+        gevent.sleep(0.1)
+        mta.say(*message()[:4])
+        gevent.sleep(0.1)
+        assert mta.say(*message()[4:])[-1] == Accept()
+
+
 def test_after_an_abort_a_draining_worker_closes() -> None:
     with serving() as listener, Mta(listener.address) as mta:
         mta.say(*message()[:4])
