@@ -191,7 +191,8 @@ class Part:
 
         `header_cap` `bad_header` of its fields, `no_header_end` (no empty line after them), `bad_content_type`,
         `bad_base64` `base64_cap` `bad_uuencode` `uuencode_cap` `unknown_encoding`; of a multipart `no_boundary`, `no_parts`,
-        `wrong_boundary` (another one is used than was said), `not_closed`, `boundary_cap`, `part_cap`, `depth_cap`; of a message within the message `encoded_message`.
+        `wrong_boundary` (another one is used than was said), `not_closed`, `boundary_cap`, `part_cap`, `depth_cap`; of a
+        message within the message `encoded_message`.
         """
         self.type  # noqa: B018 - looking at it sets the flag
         trouble = "" if self.children or self.is_multipart else self._decoded[1]

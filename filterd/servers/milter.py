@@ -18,6 +18,7 @@ from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import Overloaded, ScanRequest
 from filterd.mail.verdict import Verdict
+from filterd.net.linger import answer_and_end, hang_up
 from filterd.net.listen import Connection
 from filterd.outcome import RequestFailed
 from filterd.proto import http1, rspamd
@@ -30,11 +31,6 @@ from filterd.proto.milter_verdict import Texts, answer
 __all__ = ["MilterServer"]
 
 log = getLogger("filterd.milter")
-
-LINGER = 2.0
-"""Seconds a peer is listened to after the last answer, so that the answer is not lost in a reset."""
-
-LINGER_BYTES = 16 * 1024 * 1024
 
 
 class MilterServer:
@@ -161,6 +157,9 @@ class _Session:
         try:
             request = ScanRequest(Message(talk.raw), Envelope(talk.headers), "milter", peer)
             verdict = server.scan(request)
+            if verdict.is_unjudged:
+                log.warning("%s: the time was over before any rule had ended (queue id %s)", peer, talk.queue_id or "unknown")
+                return [TempFail()]
             terms = self.side.terms
             assert terms is not None
             made = answer(verdict, talk.names, terms, server.texts)
@@ -193,17 +192,10 @@ class _Session:
         (log.info if error.kind == "closed" else log.warning)("%s: %s", connection.peer, error)
         if error.kind == "closed":
             return
-        until = monotonic() + LINGER
-        try:
-            if error.spoken == "HTTP":
-                body = rspamd.render_error(str(error))
-                reply = http1.render_response(400, body=body, content_type=rspamd.JSON, keep_alive=False, headers=())
-                connection.write(reply, until=until)
-            elif self.unanswered:
-                connection.write(render_reply(TempFail()), until=until)
-            connection.shutdown()
-            read = 0
-            while read < LINGER_BYTES and (data := connection.read(until=until)):
-                read += len(data)
-        except RequestFailed:
-            pass
+        if error.spoken == "HTTP":
+            body = rspamd.render_error(str(error))
+            answer_and_end(connection, http1.render_response(400, body=body, content_type=rspamd.JSON))
+        elif self.unanswered:
+            answer_and_end(connection, render_reply(TempFail()))
+        else:
+            hang_up(connection)

@@ -10,6 +10,7 @@ from filterd.daemon.doors import server_for
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from filterd.proto.milter_verdict import Texts
+from filterd.servers.door import Door
 from filterd.servers.http import HttpServer
 from filterd.servers.milter import MilterServer
 
@@ -28,6 +29,10 @@ def server_of(folder: Path, toml: str) -> Any:
 
 def test_http(tmp_path: Path) -> None:
     server = server_of(tmp_path, 'protocol = "http"\ntimeout = "5s"\n[limits]\nmessage = "1k"\n')
+    assert isinstance(server, Door)
+    assert server.servers.keys() == {"http", "rspamc", "spamc"}
+    serve: Any = server.servers["http"]
+    server = serve.__self__
     assert isinstance(server, HttpServer)
     assert (server.max_message, server.timeout, server.keepalive_timeout) == (1024, 5.0, 60.0)
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from filterd.proto.milter_replies import AddHeader, ChangeHeader, InsertHeader, ReplyCode
 from tests.support.client import Client
 from tests.support.daemon import Daemon, running_daemon
+from tests.support.mta import Mta, message
 from tests.support.partners import free_port
 from tests.support.thirty import ENVELOPE, MESSAGES, RULES, TOML
 
@@ -39,6 +41,7 @@ class House:
 
     daemon: Daemon
     spamc_port: int
+    milter_port: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,32 @@ def by_command_line(house: House, messages: dict[str, bytes], folder: Path) -> d
     return dict(zip(messages, seen, strict=True))
 
 
+def by_milter(house: House, messages: dict[str, bytes], folder: Path) -> dict[str, Seen]:
+    """An MTA sees headers and reply codes only: score and symbols are read from the log, which has the MTA's id."""
+    seen = {}
+    sender, recipients = f"<{ENVELOPE['From']}>".encode(), tuple(f"<{one}>".encode() for one in ENVELOPE["Rcpt"])
+    address = ("127.0.0.1", house.milter_port)
+    with Mta(address, ip=str(ENVELOPE["IP"]).encode(), helo=str(ENVELOPE["Helo"]).encode()) as mta:
+        for number, (name, raw) in enumerate(messages.items()):
+            queue_id = f"MILTER{number}"
+            *changes, last = mta.say(*message(raw, queue_id=queue_id, sender=sender, recipients=recipients))
+            lines = [json.loads(line) for line in house.daemon.process.output().split("\n") if f'"{queue_id}"' in line]
+            assert lines, (name, changes, last, house.daemon.process.output()[-600:])
+            (told,) = (line for line in lines if line["queue_id"] == queue_id)
+            action = told["action"]
+            assert isinstance(last, ReplyCode) == (action == "reject"), (name, last)
+            changed = {change.name for change in changes if isinstance(change, AddHeader | InsertHeader | ChangeHeader)}
+            assert changed == {"add header": {b"X-Spam"}, "rewrite subject": {b"Subject"}}.get(action, set()), (name, changes)
+            seen[name] = Seen(action, told["score"], frozenset(told["symbols"]))
+    return seen
+
+
+# SMTP has neither bare newlines nor a message without a header, an MTA passes on what is no header as part of the body, and tells
+# where the header ends when nobody wrote it.
+NOT_BY_SMTP = {"LF", "an mbox line", "no header", "header only", "lines that are no header", "one byte", "empty"}
+
 DOORS: dict[str, Door] = {
+    "milter": Door(by_milter, frozenset(NOT_BY_SMTP)),
     "HTTP, old shape": one_by_one(by_old_http),
     "RSPAMC": one_by_one(by_rspamc),
     "SPAMC on the scan port": one_by_one(spamc_door(lambda house: house.daemon.port)),
@@ -137,10 +165,12 @@ DOORS: dict[str, Door] = {
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     port = free_port()
+    milter_port = free_port()
     listener = f'[listen.spamd]\nprotocol = "spamc"\nbind = "127.0.0.1:{port}"\n'
+    listener += f'[listen.milter]\nprotocol = "milter"\nbind = "127.0.0.1:{milter_port}"\n'
     gtube = (ROOT / "rules" / "gtube.py").read_text()
     with running_daemon(tmp_path_factory.mktemp("house"), {"thirty": RULES, "gtube": gtube}, listener + TOML) as daemon:
-        yield House(daemon, port)
+        yield House(daemon, port, milter_port)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def message(
     head, _, body = raw.partition(b"\r\n\r\n")
     told: list[Command] = [Macros(b"M", ((b"i", queue_id.encode()),)), Mail(sender)]
     told += [Rcpt(recipient) for recipient in recipients]
-    for line in head.replace(b"\r\n\t", b"\n\t").replace(b"\r\n ", b"\n ").split(b"\r\n"):
+    for line in head.removesuffix(b"\r\n").replace(b"\r\n\t", b"\n\t").replace(b"\r\n ", b"\n ").split(b"\r\n"):
         name, _, value = line.partition(b":")
         told.append(Header(name, value if keeps_space else value.removeprefix(b" ")))
     told.append(EndOfHeaders())
@@ -51,13 +51,20 @@ def message(
 class Mta:
     """One connection that has been negotiated, and in which the client has been announced."""
 
-    def __init__(self, address: tuple[str, int] | str, offer: Negotiate = POSTFIX) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int] | str,
+        offer: Negotiate = POSTFIX,
+        *,
+        ip: bytes = b"192.0.2.1",
+        helo: bytes = b"helo.example.org",
+    ) -> None:
         self.client = Client(address)
         self.terms: Terms = agree(offer)
         self._side = MtaSide()
         self._read: list[Reply] = []
         assert self.say(offer) == [self.terms.answer]
-        self.say(Connect(b"client.example.org", b"4", 4711, b"192.0.2.1"), Helo(b"helo.example.org"))
+        self.say(Connect(b"client.example.org", b"4", 4711, ip), Helo(helo))
 
     def __enter__(self) -> "Mta":
         return self

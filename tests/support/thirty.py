@@ -80,7 +80,7 @@ GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 
 def _mail(subject: str, body: str | bytes, *more: str) -> bytes:
-    head = _HEAD.format(subject, subject.replace(" ", "-").encode("ascii", "replace").decode())
+    head = _HEAD.format(subject, "-".join(subject.split()).encode("ascii", "replace").decode())
     head += "".join(f"{line}\r\n" for line in more)
     return head.encode() + b"\r\n" + (body.encode() if isinstance(body, str) else body)
 
