@@ -62,6 +62,9 @@ _LABELS = {
 # In these sets a byte below 0x80 may be something else than the ASCII character.
 _STATEFUL = frozenset({"utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_7", "hz", "iso2022_jp", "iso2022_kr"})
 
+# SUB, the character that ASCII has in place of what cannot be shown, for each byte that is not ASCII.
+_SUBSTITUTED = bytes(range(128)) + b"\x1a" * 128
+
 _LABEL_LENGTH = 40
 _SAMPLE = 4096  # what the detector is shown: it takes 0.1 to 0.2 ms a KB
 _HALF_CHARACTER = 8  # no set uses more bytes for one character
@@ -125,6 +128,8 @@ def _strictly(data: bytes, codec: str, *, is_cut: bool) -> str | None:
 
 
 def _replaced(data: bytes, codec: str) -> str:
+    if codec == "utf_7":  # it has seven bits; the codec would take 0.2 µs for each other byte
+        return data.translate(_SUBSTITUTED).decode(codec, "replace").replace("\x1a", "\ufffd")
     table = _table(codec)
     return data.decode(codec, "replace") if table is None else codecs.charmap_decode(data, "strict", table)[0]
 
