@@ -22,6 +22,7 @@ __all__ = ["delivered", "edited", "encode_words", "rewritten_subject", "with_bod
 
 # Not `splitlines`: a CR alone ends no line, here as in `Headers`.
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_MBOX_LINE = re.compile(rb"From (?![ \t]*:)")  # else it is the field, with a blank before its colon (RFC 5322 4.5)
 _WORD = 42
 """Bytes of text in one encoded word: as base64 and with its frame it stays below the 75 characters of RFC 2047 2."""
 
@@ -75,7 +76,7 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
     newline = _newline(raw)
     end = find_header_end(raw, 0, len(raw))
     fields = _fields(raw[: end.fields], newline)
-    mbox_line = [fields.pop(0)] if raw.startswith(b"From ") else []
+    mbox_line = [fields.pop(0)] if _MBOX_LINE.match(raw) else []
     for name, places in reply.get("remove_headers", {}).items():
         _remove(fields, name, places if isinstance(places, list | tuple) else [places])
     for name, values in reply.get("add_headers", {}).items():
