@@ -193,3 +193,4 @@ def test_any_text_comes_back_from_its_encoded_words(text: str) -> None:
 
 def test_lone_surrogates_do_not_raise() -> None:
     assert encode_words("a\ud800") == "=?UTF-8?B?YT8=?="
+    assert encode_words("ü" * 30).count("=?UTF-8?B?") == 2
