@@ -99,11 +99,11 @@ class Connection(Stream):
 
     __slots__ = ("busy", "client", "header", "is_local", "listener")
 
-    def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address = "") -> None:
+    def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address | None = None) -> None:
         super().__init__(sock, peer)
         self.listener = listener
         self.busy = False
-        self.client: Address | None = client
+        self.client = client
         self.is_local = isinstance(client, str)
         self.header: Header | None = None
 
@@ -137,7 +137,7 @@ class _Direct(Connection):
 
     __slots__ = ("first",)
 
-    def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address = "") -> None:
+    def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address | None = None) -> None:
         super().__init__(sock, peer, listener, client)
         self.first = FirstBytes()
 

@@ -1,19 +1,10 @@
-"""Targets: the message and everything in it."""
+"""Targets: the message and everything in it but archives."""
 
-import gzip
-import io
 import random
-import tarfile
-import zipfile
-from collections.abc import Iterable
 from email.utils import format_datetime
-from functools import partial
-from typing import Any
 
 from filterd.mail import words
 from filterd.mail.address import MAX_ADDRESSES, parse_addresses, parse_path, split_paths
-from filterd.mail.archive import Archive
-from filterd.mail.archives import list_archive
 from filterd.mail.charset import codec_for, decode, text_of
 from filterd.mail.dates import parse_date
 from filterd.mail.edits import edited, encode_words, rewritten_subject, with_body
@@ -22,15 +13,13 @@ from filterd.mail.hosts import read_host, registrable
 from filterd.mail.html import visible_text
 from filterd.mail.ip import normalise_ip
 from filterd.mail.magic import detect_type
-from filterd.mail.map_lines import MapBroken, MapReader
-from filterd.mail.maps import MapType
 from filterd.mail.mentions import find_mentions
 from filterd.mail.message import Message
 from filterd.mail.parameters import parse_parameters
 from filterd.mail.received import parse_received
 from filterd.mail.transfer import decode_transfer
 from filterd.mail.urls import URL_LENGTH, absolute, nested_links, parse_url
-from tests.fuzz.target import Target, dice_of, pieces
+from tests.fuzz.target import Target, dice_of, writable
 from tests.support.reading import flags_of, read_all
 
 __all__ = ["TARGETS"]
@@ -39,13 +28,6 @@ __all__ = ["TARGETS"]
 def _text(data: bytes) -> str:
     """As the parsers get it: never with a lone surrogate."""
     return text_of(data)
-
-
-def _writable(texts: Iterable[str | None]) -> None:
-    """A reply, a log line and a client can hold these."""
-    for text in texts:
-        if text:
-            text.encode()
 
 
 # ---------------------------------------------------------------------------------------------------------------- message
@@ -82,16 +64,16 @@ def _message(data: bytes) -> object:
         assert all(child.parent is part for child in part.children)
         assert len(part.content) == part.size
         assert part.beginning(100) == part.content[:100]
-        _writable([part.filename, part.type, part.detected_type, part.encoding, part.disposition.value])
+        writable([part.filename, part.type, part.detected_type, part.encoding, part.disposition.value])
     for text in message.text_parts:
-        _writable([text.source, text.content, *text.words, *(link.target for link in text.links)])
+        writable([text.source, text.content, *text.words, *(link.target for link in text.links)])
     for url in message.urls:
-        _writable([str(url), url.host, url.domain, url.user, url.shown, url.raw, url.phished])
+        writable([str(url), url.host, url.domain, url.user, url.shown, url.raw, url.phished])
         assert url.host
     for header in message.fields:
-        _writable([header.name, header.value, header.decoded])
+        writable([header.name, header.value, header.decoded])
         assert message.has_header(header.name) or not header.name.isascii()
-    _writable([message.subject, message.message_id, *message.from_, *message.to, *message.emails])
+    writable([message.subject, message.message_id, *message.from_, *message.to, *message.emails])
     return sorted(flags_of(message)), len(message.parts), [text.is_html for text in message.text_parts]
 
 
@@ -129,7 +111,7 @@ def _headers(data: bytes) -> object:
         assert headers.count(name) == len(found) > 0
         # Six names are searched for, the seventh makes an index: both must say the same.
         assert Headers(headers.block).raw(name) == found[0].raw == headers.raw(name), name
-        _writable([name, headers.get(name), *(header.decoded for header in found)])
+        writable([name, headers.get(name), *(header.decoded for header in found)])
     return sorted(headers.flags), end.is_found, min(len(headers), 20)
 
 
@@ -151,7 +133,7 @@ def _edits(data: bytes) -> object:
             Headers(data[: end.fields]),
             Headers(changed[: changed.find(data[end.fields :], len(changed) - len(data) + end.fields)]),
         )
-        if before.flags == frozenset():
+        if before.flags == frozenset() and not data.startswith(b"From "):  # which is, or is taken for, the line of an mbox
             assert not Message(changed).has_header("subject")
             assert Message(changed).has_header("x-fuzz")
             kept = [header.name for header in before if header.name.lower() not in ("subject", "x-fuzz")]
@@ -171,16 +153,16 @@ def _addresses(data: bytes) -> object:
     assert len(found) <= MAX_ADDRESSES
     for address in found:
         assert address.endswith(f"@{address.domain}") or not address.domain
-        _writable([address, address.name, address.raw])
+        writable([address, address.name, address.raw])
     for path in split_paths(text):
         one = parse_path(path)
-        _writable([one, one.user, one.domain])
+        writable([one, one.user, one.domain])
     return sorted({flag for address in found for flag in address.flags}), min(len(found), 5)
 
 
 def _received(data: bytes) -> object:
     hop = parse_received(_text(data))
-    _writable([hop.from_hostname, hop.real_hostname, hop.by_hostname, hop.proto, hop.for_])
+    writable([hop.from_hostname, hop.real_hostname, hop.by_hostname, hop.proto, hop.for_])
     for address in (hop.from_ip, hop.real_ip):
         assert address is None or normalise_ip(address) == address
     return sorted(hop.flags), hop.proto, hop.timestamp is None, hop.real_ip is None
@@ -198,7 +180,7 @@ def _date(data: bytes) -> object:
 def _parameters(data: bytes) -> object:
     found = parse_parameters(_text(data))
     assert found.value == found.value.lower()
-    _writable([found.value, *found.parameters, *found.parameters.values()])
+    writable([found.value, *found.parameters, *found.parameters.values()])
     assert len(found.parameters) <= 64
     return sorted(found.parameters)[:4]
 
@@ -206,7 +188,7 @@ def _parameters(data: bytes) -> object:
 def _words(data: bytes) -> object:
     text = _text(data)
     decoded = words.decode_words(text)
-    _writable([decoded])
+    writable([decoded])
     encoded = encode_words(text)
     assert encoded.isascii()
     if encoded != text:
@@ -228,14 +210,14 @@ def _charset(data: bytes) -> object:
     outcomes = []
     for is_cut in (False, True):
         text, flag = decode(body, name, is_cut=is_cut, may_guess=True)
-        _writable([text])
+        writable([text])
         outcomes.append(flag)
     return codec_for(name), outcomes
 
 
 def _html(data: bytes) -> object:
     found = visible_text(_text(data))
-    _writable([found.text, *(link.target for link in found.links), *(link.text for link in found.links)])
+    writable([found.text, *(link.target for link in found.links), *(link.text for link in found.links)])
     return sorted(found.flags), min(len(found.links), 5), sorted({link.tag for link in found.links})[:10]
 
 
@@ -294,7 +276,7 @@ def _urls(data: bytes) -> object:
         url.port,
         url.user,
     )
-    _writable([str(url), *nested_links(url), absolute(str(url), text[:200])])
+    writable([str(url), *nested_links(url), absolute(str(url), text[:200])])
     return url.scheme, sorted(url.flags), url.domain != url.host
 
 
@@ -331,7 +313,7 @@ def _hosts(data: bytes) -> object:
     host = read_host(text)
     if host is None:
         return None
-    _writable([host.name, registrable(host.name)])
+    writable([host.name, registrable(host.name)])
     again = read_host(host.name)
     assert again is not None, host.name
     assert again.name == host.name
@@ -344,7 +326,7 @@ def _mentions(data: bytes) -> object:
     mentions, is_cut = find_mentions(text)
     starts = [mention.start for mention in mentions]
     assert starts == sorted(starts)
-    _writable([mention.text for mention in mentions])
+    writable([mention.text for mention in mentions])
     for mention in mentions:
         # Where something was made unclickable the places are those of the text that was meant.
         assert {"[", "(", "{"} & set(text) or text[mention.start :].startswith(mention.text), mention
@@ -386,115 +368,7 @@ def _ip(data: bytes) -> object:
     return found is None
 
 
-# --------------------------------------------------------------------------------------------------------------- archives
-
-
-def _archive(data: bytes) -> object:
-    found = list_archive(data, "a.tgz")
-    return None if found is None else _listed(found, 0)
-
-
-def _listed(archive: Archive, depth: int) -> object:
-    assert depth <= 2
-    assert len(archive.entries) <= 2000
-    _writable(archive.names)
-    for entry in archive.entries:
-        assert len(entry.name) <= 1024
-        assert entry.size is None or entry.size >= 0
-        if entry.archive is not None:
-            _listed(entry.archive, depth + 1)
-    return archive.kind, sorted(archive.flags), min(len(archive.entries), 4)
-
-
-def _zip(*names: str, method: int = zipfile.ZIP_DEFLATED, content: bytes = b"content") -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", method) as archive:
-        for name in names:
-            archive.writestr(zipfile.ZipInfo(name), content, method)
-    return made.getvalue()
-
-
-def _tar(*names: str, form: int = tarfile.PAX_FORMAT) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", format=form) as archive:
-        for name in names:
-            archive.addfile(tarfile.TarInfo(name))
-    return made.getvalue()
-
-
-_TARS = (_tar("a", "b/c"), _tar("é" * 120, form=tarfile.PAX_FORMAT), _tar("d" * 200, form=tarfile.GNU_FORMAT))
-_ZIPS = (
-    _zip("a.txt", "ü/b.exe"), _zip("c", method=zipfile.ZIP_STORED), _zip(), _zip("in.zip", content=_zip("x.js")),
-    _zip("in.gz", content=gzip.compress(b"y", mtime=0)),
-)  # fmt: skip
-_GZIPS = (
-    gzip.compress(b"x" * 100, mtime=0),
-    gzip.compress(_TARS[0], mtime=0),
-    b"\x1f\x8b\x08\x08\0\0\0\0\0\3name.txt\0" + gzip.compress(b"a", mtime=0)[10:],
-)
-_ARCHIVE_WORDS = (
-    b"PK\x01\x02",
-    b"PK\x03\x04",
-    b"PK\x05\x06",
-    b"\xff\xff\xff\xff",
-    b"\0\0\0\0",
-    b"ustar\x0000",
-    b"Rar!\x1a\x07\0",
-    b"Rar!\x1a\x07\1\0",
-)
-
-
-# ------------------------------------------------------------------------------------------------------------------- maps
-
-
-def _map(data: bytes, kind: MapType) -> object:
-    outcomes: list[Any] = []
-    for parts in ([data], list(pieces(data))):
-        reader = MapReader(kind)
-        for part in parts:
-            reader.feed(part)
-        try:
-            made = reader.close()
-        except MapBroken as error:
-            assert error.problems
-            outcomes.append(str(error))
-            continue
-        keys = [line.split()[0] for line in data.decode().split("\n")[:20] if line.strip()]
-        outcomes.append((len(made), [made.get(key) for key in (*keys, "", "a.example", "192.0.2.1", b"\xff", None)]))
-    assert outcomes[0] == outcomes[1]
-    return outcomes[0] if isinstance(outcomes[0], str) else min(outcomes[0][0], 5)
-
-
-_MAPS: dict[MapType, tuple[bytes, ...]] = {
-    "set": (b'a\nb # x\n# c\n"d e"\n',),
-    "map": (b'a 1\nb two # x\n"d e" f\n',),
-    "glob": (b"*.example 1\na?c\n[a-z]* x\n",),
-    "regexp": (b"/a.*b/i 1\n/^\\d{3}$/ x\n/[[:alpha:]]+/\n",),
-    "ip": (b"10.0.0.0/8 a\n::1\n2001:db8::/32 b\n192.0.2.1\n",),
-    "domain": (b"example.org 1\n.example.net\nb\xc3\xbccher.example\n",),
-}
-_MAP_WORDS = (
-    b"\n",
-    b"\r\n",
-    b"#",
-    b'"',
-    b"/",
-    b"*",
-    b"?",
-    b"[",
-    b"]",
-    b"(",
-    b")",
-    b"{9}",
-    b"\\",
-    b"|",
-    b"/33",
-    b"::",
-    b"xn--",
-    b"\xef\xbb\xbf",
-)
-
-
+# ------------------------------------------------------------------------------------------------------------------ the table
 _DATES = (
     b"Tue, 1 Oct 2024 10:00:00 +0200 (CEST)",
     b"Oct  1 10:00:00 2024",
@@ -612,7 +486,7 @@ TARGETS = (
     Target(
         "magic",
         _magic,
-        (b"%PDF-1.7", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"MZ", b"<html>", *_ZIPS[:1]),
+        (b"%PDF-1.7", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"MZ", b"<html>", b"PK\x05\x06" + bytes(18)),
         (b"word/", b"xl/", b"ppt/", b"mimetype"),
         largest=1024,
     ),
@@ -623,16 +497,4 @@ TARGETS = (
         (b":", b".", b"[", b"]", b"%", b"IPv6:"),
         largest=1024,
     ),
-    Target("zip", _archive, _ZIPS, _ARCHIVE_WORDS, largest=256 * 1024),
-    Target("gzip", _archive, _GZIPS, _ARCHIVE_WORDS, largest=256 * 1024),
-    Target("tar", _archive, _TARS, _ARCHIVE_WORDS, largest=256 * 1024),
-    Target(
-        "7z",
-        _archive,
-        (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(24),),
-        (b"\x17\x06", b"\x01\x04", b"\x05", b"\x0b", b"\xff", b"\x80", b"\0"),
-        largest=64 * 1024,
-    ),
-    Target("rar", _archive, (b"Rar!\x1a\x07\0", b"Rar!\x1a\x07\1\0"), _ARCHIVE_WORDS, largest=64 * 1024),
-    *(Target(f"map-{kind}", partial(_map, kind=kind), seeds, _MAP_WORDS, largest=16 * 1024) for kind, seeds in _MAPS.items()),
 )

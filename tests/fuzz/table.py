@@ -1,8 +1,10 @@
 """All targets by name. A new parser gets one entry in the table of its file."""
 
-from tests.fuzz import engine, mail, proto
+from tests.fuzz import archives, engine, mail, maps, proto
 from tests.fuzz.target import Target
 
 __all__ = ["TARGETS"]
 
-TARGETS: dict[str, Target] = {target.name: target for target in (*proto.TARGETS, *mail.TARGETS, *engine.TARGETS)}
+_TABLES = (proto.TARGETS, mail.TARGETS, archives.TARGETS, maps.TARGETS, engine.TARGETS)
+
+TARGETS: dict[str, Target] = {target.name: target for table in _TABLES for target in table}

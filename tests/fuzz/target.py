@@ -6,12 +6,12 @@ back. It raises AssertionError where that does not hold. What it returns tells o
 
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["CASES", "SEEDS", "Codec", "Target", "dice_of", "in_pieces", "pieces"]
+__all__ = ["CASES", "SEEDS", "Codec", "Target", "dice_of", "in_pieces", "pieces", "writable"]
 
 HERE = Path(__file__).parent
 CASES = HERE / "cases"
@@ -88,3 +88,10 @@ def pieces(data: bytes) -> Iterator[bytes]:
         size = dice.randint(1, max(longest, at // 250))
         yield data[at : at + size]
         at += size
+
+
+def writable(texts: Iterable[str | None]) -> None:
+    """A reply, a log line and a client can hold these."""
+    for text in texts:
+        if text:
+            text.encode()

@@ -97,6 +97,19 @@ def test_undeclared_header_bytes_are_utf8_or_latin1() -> None:
     assert (text_of("ü".encode()), text_of(b"\xfc")) == ("ü", "ü")
 
 
+ONE_BYTE = "koi8_r mac_roman cp437 cp874 cp1252 cp1255 iso8859_3 iso8859_6 iso8859_8 iso8859_15".split()
+
+
+def test_bytes_that_utf_7_does_not_have_are_replaced() -> None:
+    assert decode(b"a\xffb+AGE\xff+AGE-\xff", "utf-7") == ("a\ufffdba\ufffda\ufffd", "bad_charset")
+
+
+@pytest.mark.parametrize("codec", ONE_BYTE)
+def test_what_a_set_does_not_have_is_replaced_as_its_codec_does(codec: str) -> None:
+    every = bytes(range(256)) * 3
+    assert decode(every, codec)[0] == every.decode(codec, "replace")
+
+
 @given(
     st.binary(max_size=200),
     st.sampled_from(

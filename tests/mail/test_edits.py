@@ -111,6 +111,8 @@ def test_a_carriage_return_alone_ends_no_field() -> None:
 def test_an_mbox_line_stays_the_first() -> None:
     raw = b"From a@b Tue Oct  1 10:00:00 2024\nA: 1\n\nx"
     assert edited(raw, {"add_headers": {"X": {"value": "v", "order": 0}}}) == raw.replace(b"A: 1", b"X: v\nA: 1")
+    assert edited(b"From : a@b\n\n", {"add_headers": {"X": {"value": "v", "order": 0}}}) == b"X: v\nFrom : a@b\n\n"
+    assert edited(b"From : a@b\nA: 1\n\n", {"remove_headers": {"From": 0}}) == b"A: 1\n\n"
 
 
 def test_no_change_changes_nothing() -> None:
@@ -191,6 +193,7 @@ def test_any_text_comes_back_from_its_encoded_words(text: str) -> None:
 
 def test_lone_surrogates_do_not_raise() -> None:
     assert encode_words("a\ud800") == "=?UTF-8?B?YT8=?="
+    assert encode_words("ü" * 30).count("=?UTF-8?B?") == 2
 
 
 def test_the_line_of_an_mbox_stays_above_what_is_added() -> None:
