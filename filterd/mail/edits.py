@@ -15,14 +15,13 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from filterd.mail.headers import find_header_end
+from filterd.mail.headers import MBOX_LINE, find_header_end
 from filterd.mail.verdict import Verdict
 
 __all__ = ["delivered", "edited", "encode_words", "rewritten_subject", "with_body"]
 
 # Not `splitlines`: a CR alone ends no line, here as in `Headers`.
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
-_MBOX_LINE = re.compile(rb"From (?![ \t]*:)")  # else it is the field, with a blank before its colon (RFC 5322 4.5)
 _WORD = 42
 """Bytes of text in one encoded word: as base64 and with its frame it stays below the 75 characters of RFC 2047 2."""
 
@@ -74,7 +73,7 @@ def edited(raw: bytes, reply: Mapping[str, Any], *, subject: str | None = None) 
     end, -2 and below counted from the end.
     """
     newline = _newline(raw)
-    start = raw.find(b"\n") + 1 if _MBOX_LINE.match(raw) else 0  # the line of an mbox stays the first
+    start = raw.find(b"\n") + 1 if MBOX_LINE.match(raw) else 0  # the line of an mbox stays the first
     end = find_header_end(raw, start, len(raw))
     fields = _fields(raw[start : end.fields], newline)
     for name, places in reply.get("remove_headers", {}).items():

@@ -20,7 +20,7 @@ from filterd.mail.charset import text_of
 from filterd.mail.lazy import lazy
 from filterd.mail.words import decode_words
 
-__all__ = ["Header", "HeaderEnd", "Headers", "find_header_end"]
+__all__ = ["MBOX_LINE", "Header", "HeaderEnd", "Headers", "find_header_end"]
 
 _LIMIT = 512 * 1024  # bytes of a block; one hundred times what mail has
 _COUNT = 5000  # fields
@@ -32,6 +32,9 @@ _FARTHEST = 4 * 1024 * 1024  # bytes in which the end of the fields is looked fo
 
 _TOKEN = bytes(range(33, 58)) + bytes(range(59, 127))  # RFC 5322 3.6.8
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+MBOX_LINE = re.compile(rb"From (?![ \t]*:)")
+"""How the line in front of a message in an mbox begins; else it is a field with a blank before its colon (RFC 5322 4.5)."""
+
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 _BLANK = (b" ", b"\t")
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from filterd.mail.address import MAX_ADDRESS_TEXT, MAX_ADDRESSES, Address, parse_addresses
 from filterd.mail.dates import parse_date
-from filterd.mail.headers import Header, HeaderEnd, Headers
+from filterd.mail.headers import MBOX_LINE, Header, HeaderEnd, Headers
 from filterd.mail.lazy import lazy
 from filterd.mail.links import Links, collect_links
 from filterd.mail.magic import HEAD, detect_type
@@ -142,7 +142,7 @@ class Message:
 
     @property
     def _has_mbox_line(self) -> bool:
-        return self._is_mime and self.raw.startswith(b"From ")
+        return self._is_mime and MBOX_LINE.match(self.raw) is not None
 
     @lazy
     def parts(self) -> list[Part]:

@@ -186,6 +186,12 @@ def test_a_message_cut_anywhere_is_read(at: int) -> None:
     assert message.body in RAW
 
 
+def test_a_blank_before_the_colon_makes_no_line_of_an_mbox() -> None:
+    message = Message(b"From : ann@example.org\nSubject: x\n\nHi")
+    assert message.from_ == ["ann@example.org"]
+    assert message.flags == set()
+
+
 def test_whether_it_is_read_as_mail() -> None:
     assert Message(b"X: y\n\n").is_mime
     assert not Message(b"X: y\n\n", is_mime=False).is_mime
