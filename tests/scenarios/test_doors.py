@@ -148,8 +148,8 @@ def by_milter(house: House, messages: dict[str, bytes], folder: Path) -> dict[st
     return seen
 
 
-# SMTP has neither bare newlines nor a message without a header; an MTA passes on what is no header as part of the body, and tells
-# the end of a header that has none.
+# SMTP has neither bare newlines nor a message without a header; an MTA passes on what is no header as part of the body, and
+# tells the end of a header that has none.
 NOT_BY_SMTP = {"LF", "an mbox line", "no header", "header only", "lines that are no header", "one byte", "empty"}
 
 DOORS: dict[str, Door] = {
