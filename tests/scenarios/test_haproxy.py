@@ -67,6 +67,7 @@ def test_messages_through_haproxy_come_from_the_client(options: str, tmp_path: P
     front, back = free_port(), free_port()
     door = f'[listen.proxied]\nprotocol = "http"\nbind = "127.0.0.1:{back}"\naccept_proxy = "127.0.0.1"\n'
     with running_daemon(tmp_path, {"seen": RULE}, door) as daemon:
+        assert daemon.ask(b"", "/ping")[0] == 200  # once that is answered every door is open
         conf = tmp_path / "haproxy.cfg"
         conf.write_text(HAPROXY.replace("FRONT", str(front)).replace("BACK", str(back)).replace("OPTIONS", options))
         with running([program, "-db", "-f", conf], ready=front):

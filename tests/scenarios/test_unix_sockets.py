@@ -25,6 +25,12 @@ def seen(task: Task) -> bool:
 PING = b"GET /ping HTTP/1.0\r\n\r\n"
 
 
+def ping(address: tuple[str, int] | str) -> bytes:
+    """Answered once every door is open: before that the other one may not be there yet."""
+    with Client(address) as client:
+        return client.send(PING).read_reply()[2]
+
+
 def door(bind: str) -> str:
     return f'[listen.local]\nprotocol = "http"\nbind = "{bind}"\n'
 
@@ -32,12 +38,12 @@ def door(bind: str) -> str:
 @pytest.mark.parametrize(("option", "mode"), [("", 0o600), (" mode=0660", 0o660), (" mode=666", 0o666)])
 def test_the_mode_is_as_written_and_else_for_the_owner_alone(option: str, mode: int, tmp_path: Path) -> None:
     path = tmp_path / "scan.sock"
-    with running_daemon(tmp_path, {"seen": RULE}, door(f"unix:{path}{option}")):
+    with running_daemon(tmp_path, {"seen": RULE}, door(f"unix:{path}{option}")) as daemon:
+        ping(("127.0.0.1", daemon.port))
         found = path.stat()
         assert stat.S_ISSOCK(found.st_mode)
         assert stat.S_IMODE(found.st_mode) == mode
-        with Client(str(path)) as client:
-            assert client.send(PING).read_reply()[2] == b"pong\r\n"
+        assert ping(str(path)) == b"pong\r\n"
     assert not path.exists()
 
 
@@ -52,7 +58,8 @@ def test_the_mode_is_as_written_and_else_for_the_owner_alone(option: str, mode: 
 )
 def test_the_owner_and_group_are_as_written(options: str, owner: str | None, group: str | None, tmp_path: Path) -> None:
     path = tmp_path / "scan.sock"
-    with running_daemon(tmp_path, {"seen": RULE}, door(f"unix:{path} {options}")):
+    with running_daemon(tmp_path, {"seen": RULE}, door(f"unix:{path} {options}")) as daemon:
+        ping(("127.0.0.1", daemon.port))
         found = path.stat()
         assert found.st_uid == (os.geteuid() if owner is None else pwd.getpwnam(owner).pw_uid)
         assert found.st_gid == (os.getegid() if group is None else grp.getgrnam(group).gr_gid)
@@ -73,8 +80,10 @@ def test_a_socket_left_behind_by_a_daemon_that_was_killed_is_taken_over(tmp_path
     path = tmp_path / "scan.sock"
     toml = door(f"unix:{path}")
     with running_daemon(tmp_path, {"seen": RULE}, toml) as daemon:
+        ping(("127.0.0.1", daemon.port))
         daemon.process.process.kill()
         daemon.process.process.wait(10)
     assert path.exists()
-    with running_daemon(tmp_path, {"seen": RULE}, toml), Client(str(path)) as client:
-        assert client.send(PING).read_reply()[2] == b"pong\r\n"
+    with running_daemon(tmp_path, {"seen": RULE}, toml) as daemon:
+        ping(("127.0.0.1", daemon.port))
+        assert ping(str(path)) == b"pong\r\n"
