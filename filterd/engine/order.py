@@ -21,6 +21,10 @@ class WaitCycle(RuntimeError):
     """A rule asked for the result of one that waits for it."""
 
 
+def _nothing(rule: Rule) -> None:
+    pass
+
+
 class Order:
     """The state of one message's rules. `start` is called for a rule that nothing holds back any more."""
 
@@ -34,6 +38,10 @@ class Order:
         self._dependents = NOBODY
         self._awaited: dict[Rule, Event] = {}
         self._waits: dict[Rule, list[Rule]] = {}
+
+    def end(self) -> None:
+        """Nothing will be started any more."""
+        self._start = _nothing
 
     def enter(self, level: Level) -> None:
         """The rules of this level begin."""

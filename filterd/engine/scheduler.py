@@ -91,7 +91,6 @@ class Engine:
             task.results.seal()
             self._stage(task, "idempotent", renew=True)
         finally:
-            task.timer.close()
             task.close()
         verdict.failures = tuple(task.failures)
         verdict.timings = task.timings
@@ -106,6 +105,7 @@ class Engine:
         if self.variants.always:
             self._level(task, Level(self.variants.always, {}, {}))
             verdict.failures, verdict.log_fields, verdict.log_text = tuple(task.failures), task.log_fields, task.log_text
+        task.close()
         return verdict
 
     def _stage(self, task: Scan, stage: str, *, renew: bool = False) -> None:

@@ -214,7 +214,7 @@ class Scope:
     def start(self, function: Callable[..., T], *args: Any) -> Child[T]:
         """Run the function in a child greenlet; the message waits for it. From a rule, a child or a hook of this scope."""
         runner = running()
-        if runner is None or runner.job is None:
+        if runner is None or runner.job is None or self._is_closed:
             raise RuntimeError(f"{self.title}: a child can only be started from inside a rule")
         child = Child(runner.job, function, args)
         self.jobs.add(child)
@@ -223,7 +223,7 @@ class Scope:
     def start_later(self, function: Callable[[], Any]) -> bool:
         """The same for a callback: False where nothing can be started any more, because the scope's budget is over."""
         runner = running()
-        if runner is None or runner.job is None or not self.deadline.left:
+        if runner is None or runner.job is None or self._is_closed or not self.deadline.left:
             return False
         self.jobs.add(Child(runner.job, function, ()))
         return True

@@ -435,6 +435,28 @@ def test_a_message_is_forgotten_once_it_is_answered() -> None:
     assert ghost() is None
 
 
+@pytest.mark.parametrize("flags", ["", "skip"])
+def test_a_message_goes_with_its_last_reference_and_leaves_nothing_to_the_garbage_collector(flags: str) -> None:
+    """What circles keep is collected later, which costs more than many a scan."""
+
+    def looks(task: Task) -> bool:
+        task.spawn(lambda: task.message.urls).get()
+        return True
+
+    engine = engine_of(looks, rule_of(hit, "LATER", type="postfilter"), rule_of(hit, "LAST", after=("LOOKS",)))
+    gc.collect()
+    gc.disable()
+    try:
+        one = ScanRequest(Message(MAIL), Envelope.of(headers=[("flags", flags)]))
+        ghost = weakref.ref(one.message)
+        engine.scan(one)
+        del one
+        gevent.sleep(0)
+        assert ghost() is None
+    finally:
+        gc.enable()
+
+
 def test_connections_of_a_message_are_closed_with_it() -> None:
     closed: list[str] = []
 
