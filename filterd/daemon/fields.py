@@ -35,6 +35,7 @@ __all__ = [
     "Sentinel",
     "Servers",
     "Size",
+    "SocketPath",
     "Threshold",
     "Timeout",
     "WorkerCount",
@@ -43,10 +44,17 @@ __all__ = [
 
 V = TypeVar("V")
 
+MOST_WORKERS = 1024
+"""Processes: more than any machine has CPUs for, and a typing error in the number stays harmless."""
+
 
 def _listed(value: object) -> object:
     """One value where a list is possible is a list of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _socket_path(value: object) -> str:
+    return units.address(f"unix:{value}" if not isinstance(value, Written) else Written(f"unix:{value}", value.folder)).path
 
 
 def _words(value: object) -> object:
@@ -86,11 +94,12 @@ def _protocol(value: object) -> object:
 
 
 def _worker_count(value: object) -> int:
-    if type(value) is int and value > 1:
-        raise ValueError('is more than this version of filterd runs, which is one worker (1 or "auto")')
-    if value != "auto" and (type(value) is not int or value != 1):
-        raise ValueError('is not 1 or "auto"')
-    return 1
+    """0 stands for "auto"."""
+    if value == "auto":
+        return 0
+    if type(value) is not int or not 1 <= value <= MOST_WORKERS:
+        raise ValueError(f'is not a number of processes from 1 to {MOST_WORKERS}, or "auto"')
+    return value
 
 
 def _proxy(value: object) -> object:
@@ -156,6 +165,7 @@ Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
 Protocol: TypeAlias = Annotated[Literal["http"], BeforeValidator(_protocol)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
+SocketPath: TypeAlias = Annotated[str, BeforeValidator(_socket_path)]
 WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
 RecordType: TypeAlias = Annotated[
     Literal["a", "aaaa", "ptr", "txt", "spf", "mx", "ns", "soa", "cname", "srv", "tlsa", "caa", "any"],

@@ -7,7 +7,7 @@ path means the same whatever the working directory; a file that cannot be read o
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,10 @@ class Unreadable(Exception):
         self.place = place
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Table:
     """The table of a TOML file, its strings `Written`; raises Unreadable."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise Unreadable("there is no such file") from None
     except IsADirectoryError:

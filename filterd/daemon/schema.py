@@ -30,6 +30,7 @@ from filterd.daemon.fields import (
     Sentinel,
     Servers,
     Size,
+    SocketPath,
     Threshold,
     Timeout,
     WorkerCount,
@@ -56,6 +57,7 @@ __all__ = [
     "Results",
     "Rules",
     "Section",
+    "Supervisor",
     "Symbol",
     "Workers",
 ]
@@ -78,9 +80,34 @@ class Listener(Section):
 
 
 class Workers(Section):
-    """`[workers]`: how many processes; "auto" is 1 in this version."""
+    """`[workers]`: how many processes, a `count` of 0 being as many as there are usable CPUs; when one is replaced, and how
+    long a new one may take. No `max_rss` and no `max_messages` mean that none is replaced for that.
+    """
 
-    count: WorkerCount = 1
+    count: WorkerCount = 0
+    max_rss: Size | None = None
+    max_messages: Count | None = None
+    start_timeout: Timeout = 30.0
+    stuck_timeout: Timeout = 30.0
+    trial_time: Duration = 2.0
+    trial_mail: ExistingPath | None = None
+
+
+class Supervisor(Section):
+    """`[supervisor]`: the process that starts the workers. No `socket` is one whose path follows from that of the
+    configuration; `user` and `group` are what the workers run as if it is started as root.
+    """
+
+    socket: SocketPath | None = None
+    pid_file: FilePath | None = None
+    user: str | None = None
+    group: str | None = None
+
+    @model_validator(mode="after")
+    def _user_first(self) -> "Supervisor":
+        if self.group is not None and self.user is None:
+            raise ValueError("group is of no use without user")
+        return self
 
 
 class Rules(Section):
@@ -300,6 +327,7 @@ class Config(Section):
 
     listen: Named[Listener] = Field(default_factory=nothing)
     workers: Workers = Workers()
+    supervisor: Supervisor = Supervisor()
     rules: Rules = Rules()
     limits: Limits = Limits()
     dns: Dns = Dns()

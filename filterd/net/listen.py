@@ -8,29 +8,16 @@ Promises:
 * What fails while serving one connection closes that connection and is reported; nothing else notices.
 """
 
-import os
 from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
-from errno import EADDRINUSE, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from logging import getLogger
-from pathlib import Path
-from socket import (
-    AF_INET,
-    AF_INET6,
-    AF_UNIX,
-    IPPROTO_TCP,
-    SO_REUSEADDR,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
-)
-from stat import S_ISSOCK
+from socket import IPPROTO_TCP, SOCK_STREAM, TCP_NODELAY
 from time import monotonic
 from typing import Any
 
 from filterd.net.greenlets import Batch, Crew, Stop
+from filterd.net.plain import BindError, open_socket
 from filterd.net.stream import Address, Stream, peer_name
 from filterd.outcome import RequestFailed
 
@@ -38,52 +25,10 @@ __all__ = ["BindError", "Connection", "Listener", "open_socket"]
 
 log = getLogger("filterd.listen")
 
-BACKLOG = 1024
 PAUSE = 0.1
 """Seconds without accepting when the process is out of descriptors or memory: trying at once would only burn the CPU."""
 
 _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
-
-
-class BindError(OSError):
-    """A listening address cannot be used; `strerror` names it."""
-
-
-def open_socket(address: Address, *, mode: int | None = None, backlog: int = BACKLOG) -> Socket:
-    """A listening socket. A unix socket nobody listens on any more is replaced, nothing else is. Raises BindError."""
-    family = AF_UNIX if isinstance(address, str) else AF_INET6 if ":" in address[0] else AF_INET
-    sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
-    try:
-        if isinstance(address, str):
-            _clear_stale(address)
-            before = os.umask(0o777 & ~(0o600 if mode is None else mode))
-            try:
-                sock.bind(address)
-            finally:
-                os.umask(before)
-        else:
-            sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-            sock.bind(address)
-        sock.listen(backlog)
-    except OSError as error:
-        sock.close()
-        raise BindError(error.errno, f"cannot listen on {peer_name(address)}: {error.strerror or error}") from None
-    return sock
-
-
-def _clear_stale(path: str) -> None:
-    try:
-        if not S_ISSOCK(Path(path).stat().st_mode):
-            raise OSError(EADDRINUSE, "there is a file at that path, and it is no socket")
-    except FileNotFoundError:
-        return
-    probe = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-    try:
-        if probe.connect_ex(path) == 0:
-            raise OSError(EADDRINUSE, "somebody is listening there")
-    finally:
-        probe.close()
-    Path(path).unlink(missing_ok=True)
 
 
 class Connection(Stream):
