@@ -10,9 +10,11 @@ import click
 
 from filterd import __version__
 from filterd.cli.check import check
+from filterd.cli.orders import reload, status, stop
 from filterd.cli.rules import rules
 from filterd.cli.run import run
 from filterd.cli.scan import scan
+from filterd.cli.worker import worker
 
 __all__ = ["main"]
 
@@ -26,5 +28,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (run, scan, check, rules):
+for command in (run, scan, check, rules, reload, status, stop, worker):
     main.add_command(command)

@@ -21,7 +21,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from filterd.daemon.keys import keys_at
-from filterd.daemon.origins import Table, Unreadable, canonical, dotted, merge, parse_set, read_table, shown_path, toml_text
+from filterd.daemon.origins import (
+    Table,
+    Unreadable,
+    canonical,
+    default_config_path,
+    dotted,
+    merge,
+    parse_set,
+    read_table,
+    shown_path,
+    toml_text,
+)
 from filterd.daemon.schema import Config
 from filterd.engine.texts import Texts
 
@@ -60,13 +71,6 @@ class ConfigError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
-
-
-def default_config_path() -> Path:
-    """conf/filterd.toml of the checkout that this package lies in, else the copy installed with the package."""
-    package = Path(__file__).resolve().parents[1]
-    in_checkout = package.parent / "conf" / "filterd.toml"
-    return in_checkout if in_checkout.is_file() else package / "_data" / "conf" / "filterd.toml"
 
 
 def load_config(

@@ -93,10 +93,9 @@ def _protocol(value: object) -> object:
     return value
 
 
-def _worker_count(value: object) -> int:
-    """0 stands for "auto"."""
+def _worker_count(value: object) -> object:
     if value == "auto":
-        return 0
+        return "auto"
     if type(value) is not int or not 1 <= value <= MOST_WORKERS:
         raise ValueError(f'is not a number of processes from 1 to {MOST_WORKERS}, or "auto"')
     return value
@@ -166,7 +165,7 @@ Protocol: TypeAlias = Annotated[Literal["http"], BeforeValidator(_protocol)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
 SocketPath: TypeAlias = Annotated[str, BeforeValidator(_socket_path)]
-WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
+WorkerCount: TypeAlias = Annotated[int | Literal["auto"], BeforeValidator(_worker_count)]
 RecordType: TypeAlias = Annotated[
     Literal["a", "aaaa", "ptr", "txt", "spf", "mx", "ns", "soa", "cname", "srv", "tlsa", "caa", "any"],
     BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),

@@ -13,7 +13,17 @@ from typing import Any
 
 from filterd.daemon.units import Written
 
-__all__ = ["Unreadable", "canonical", "dotted", "merge", "parse_set", "read_table", "shown_path", "toml_text"]
+__all__ = [
+    "Unreadable",
+    "canonical",
+    "default_config_path",
+    "dotted",
+    "merge",
+    "parse_set",
+    "read_table",
+    "shown_path",
+    "toml_text",
+]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NUMBER = re.compile(r"[0-9]+")
@@ -31,6 +41,13 @@ class Unreadable(Exception):
         super().__init__(text)
         self.text = text
         self.place = place
+
+
+def default_config_path() -> Path:
+    """conf/filterd.toml of the checkout that this package lies in, else the copy installed with the package."""
+    package = Path(__file__).resolve().parents[1]
+    in_checkout = package.parent / "conf" / "filterd.toml"
+    return in_checkout if in_checkout.is_file() else package / "_data" / "conf" / "filterd.toml"
 
 
 def read_table(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Table:

@@ -80,17 +80,17 @@ class Listener(Section):
 
 
 class Workers(Section):
-    """`[workers]`: how many processes, a `count` of 0 being as many as there are usable CPUs; when one is replaced, and how
+    """`[workers]`: how many processes, "auto" being as many as there are usable CPUs; when one is replaced, and how
     long a new one may take. No `max_rss` and no `max_messages` mean that none is replaced for that.
     """
 
-    count: WorkerCount = 0
+    count: WorkerCount = "auto"
     max_rss: Size | None = None
     max_messages: Count | None = None
     start_timeout: Timeout = 30.0
     stuck_timeout: Timeout = 30.0
     trial_time: Duration = 2.0
-    trial_mail: ExistingPath | None = None
+    trial_mail: FilePath | None = None
 
 
 class Supervisor(Section):

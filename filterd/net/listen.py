@@ -4,7 +4,8 @@ Promises:
 
 * One connection is accepted per turn of the loop, so that several processes share one socket fairly.
 * At `max_connections` accepting pauses: callers wait in the kernel's queue, nobody is refused.
-* `drain` stops accepting, ends connections that are between two requests and lets the others finish.
+* `drain` stops accepting, ends connections that are between two requests and lets the others finish. One that has not asked
+  yet is given a moment to: it was accepted, so it has a right to an answer.
 * What fails while serving one connection closes that connection and is reported; nothing else notices.
 """
 
@@ -12,8 +13,7 @@ from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from logging import getLogger
-from socket import IPPROTO_TCP, SOCK_STREAM, TCP_NODELAY
-from time import monotonic
+from socket import IPPROTO_TCP, MSG_PEEK, SOCK_STREAM, TCP_NODELAY
 from typing import Any
 
 from filterd.net.greenlets import Batch, Crew, Stop
@@ -25,6 +25,9 @@ __all__ = ["BindError", "Connection", "Listener", "open_socket"]
 
 log = getLogger("filterd.listen")
 
+FIRST_REQUEST = 2.0
+"""Seconds in a drain for a connection that has been accepted and has not said anything yet."""
+
 PAUSE = 0.1
 """Seconds without accepting when the process is out of descriptors or memory: trying at once would only burn the CPU."""
 
@@ -34,12 +37,31 @@ _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 class Connection(Stream):
     """An accepted connection. `busy` while a request is being read or answered: a drain leaves it alone then."""
 
-    __slots__ = ("busy", "listener")
+    __slots__ = ("_busy", "is_fresh", "listener")
 
     def __init__(self, sock: Socket, peer: str, listener: "Listener") -> None:
         super().__init__(sock, peer)
         self.listener = listener
-        self.busy = False
+        self._busy = False
+        self.is_fresh = True
+        """It has never been busy."""
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._busy = busy
+        self.is_fresh = False
+
+    @property
+    def has_data(self) -> bool:
+        """Something has arrived that nobody has read yet; the end of the stream is nothing."""
+        try:
+            return self.sock is not None and bool(self.sock.recv(1, MSG_PEEK))
+        except OSError:
+            return False
 
     @property
     def draining(self) -> bool:
@@ -99,6 +121,8 @@ class Listener:
         self._pause: Any = None
         self._accepting = False
         self._batch = _Connections(self)
+        self._timers: list[Any] = []
+        self._cut = 0
 
     def start(self) -> None:
         """Begin to accept."""
@@ -151,6 +175,15 @@ class Listener:
         if self._watcher is not None:
             self._resume()
 
+    def take_in(self) -> None:
+        """Accept all who wait in the queue, as far as `max_connections` allows: the socket is about to close for good, and
+        whoever was still in its queue then would be turned away.
+        """
+        before = -1
+        while self._accepting and self.accepted != before:
+            before = self.accepted
+            self._accept()
+
     def stop_accepting(self) -> None:
         """Accept no more; the socket is closed in this process."""
         self.draining = True
@@ -166,26 +199,34 @@ class Listener:
     def drain(self, seconds: float) -> int:
         """Stop accepting, end idle connections, give the others so many seconds, then cut them. Returns how many were cut."""
         self.stop_accepting()
-        end = monotonic() + seconds
         loop = self.crew.hub.loop
         loop.run_callback(self._end_idle)
-        timer = loop.timer(max(end - monotonic(), 0.0))
-        cut = 0
-
-        def overdue() -> None:
-            nonlocal cut
-            cut = len(self._batch.waiting)
-            self._batch.stop(Stop("the worker ends", "cancelled"))
-
-        timer.start(overdue, update=True)
+        self._later(min(FIRST_REQUEST, seconds), self._end_idle, 1)
+        self.cut(seconds)
         try:
             self._batch.join()
         finally:
-            timer.close()
-        return cut
+            for timer in self._timers:
+                timer.close()
+        return self._cut
 
-    def _end_idle(self) -> None:
+    def cut(self, seconds: float) -> None:
+        """During a drain: end what is left after so many seconds, if that is earlier than was said before."""
+        self._later(seconds, self._overdue)
+
+    def _later(self, seconds: float, callback: Callable[..., object], *words: Any) -> None:
+        timer = self.crew.hub.loop.timer(max(seconds, 0.0))
+        timer.start(callback, *words, update=True)
+        self._timers.append(timer)
+
+    def _overdue(self) -> None:
+        self._cut += len(self._batch.waiting)
+        self._batch.stop(Stop("the worker ends", "cancelled"))
+
+    def _end_idle(self, fresh: int = 0) -> None:
+        # What has arrived but was not read yet is a request like any other.
         for runner in tuple(self._batch.waiting):
-            if runner.job is not None and not runner.job.busy:
+            job = runner.job
+            if job is not None and not job.busy and job.is_fresh <= fresh and not job.has_data:
                 self.crew.stop(runner, Stop("the worker ends", "cancelled"))
         self._batch._wake()
