@@ -8,6 +8,8 @@ import faulthandler
 import os
 import signal
 import sys
+from logging import getLogger
+from types import TracebackType
 from typing import Any
 
 import click
@@ -31,6 +33,8 @@ def worker(link: int, last_words: int, name: str | None) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
 
+    sys.excepthook = _failed
+
     from filterd.daemon.link import Link
     from filterd.outcome import RequestFailed
     from filterd.proto.channel import ProtocolError
@@ -50,6 +54,11 @@ def worker(link: int, last_words: int, name: str | None) -> None:
         line.close()
         return
     _serve(line, begin)
+
+
+def _failed(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """A mistake of ours, which ends the process: told in the log as everything else."""
+    getLogger("filterd.worker").critical("the worker has failed: %r", error, exc_info=(kind, error, traceback))
 
 
 def _serve(line: Any, begin: dict[str, Any]) -> None:

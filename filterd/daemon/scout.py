@@ -11,7 +11,7 @@ from typing import Any
 from filterd.daemon.config import Config, ConfigError, default_config_path, load_config
 from filterd.daemon.cpus import usable_cpus
 from filterd.daemon.plan import Door, Plan
-from filterd.engine.loader import keep_rules
+from filterd.engine.rule_files import keep_rules
 from filterd.engine.texts import Texts
 
 __all__ = ["plan_of", "scout"]

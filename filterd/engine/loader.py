@@ -23,27 +23,15 @@ from typing import Any
 
 from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
+from filterd.engine.rule_files import NOT_RULES, Problem, rule_files
 from filterd.engine.texts import Texts
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.engine.words import WORDS
 from filterd.task import loading_modules
 
-__all__ = ["LoadError", "Problem", "Rules", "keep_rules", "load_rules"]
+__all__ = ["LoadError", "Problem", "Rules", "load_rules"]
 
 _PACKAGE = "filterd_rules"
-_NOT_RULES = ("_", "test_", ".")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a rule file: where (`file` or `file:line`), what, and the traceback from the user's frame on."""
-
-    where: str
-    text: str
-    traceback: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.text}" + (f"\n{self.traceback}" if self.traceback else "")
 
 
 class LoadError(Exception):
@@ -83,7 +71,7 @@ def load_rules(
 
     `enable` and `disable` are patterns for the names of rules and of rule files (without `.py`); a disabled file is not even
     imported, and a virtual symbol goes with its rule. `modules` are the `[modules.*]` tables of the configuration. With `texts`
-    that were kept the files are what they were then (`keep_rules`). Raises LoadError.
+    that were kept the files are what they were then. Raises LoadError.
     """
     registry = Registry()
     problems: list[Problem] = []
@@ -114,52 +102,6 @@ def load_rules(
     return Rules(
         registry, frozenset(map(str, loaded)), tuple(loaded.values()), frozenset(str(module.__file__) for module in shared)
     )
-
-
-def keep_rules(folders: Iterable[Path | str], texts: Texts) -> list[Problem]:
-    """Read into `texts` all that `load_rules` would, without running any of it; what cannot be read is told."""
-    problems: list[Problem] = []
-    for folder in folders:
-        files, wrong = rule_files(Path(folder), texts)
-        problems += wrong
-        for file in files:
-            try:
-                texts.read(file)
-            except OSError as error:
-                problems.append(Problem(str(file), f"this rule file cannot be read: {error.strerror}"))
-        for beside in dict.fromkeys(file.parent for file in files):
-            texts.keep_beside(beside)
-    return problems
-
-
-def rule_files(folder: Path, texts: Texts | None = None) -> tuple[list[Path], list[Problem]]:
-    """The rule files of a folder, sorted by name, or the one file that is named."""
-    if texts is None:
-        return _rule_files(folder)
-    problems: list[Problem] = []
-
-    def find() -> list[Path]:
-        files, wrong = _rule_files(folder)
-        problems.extend(wrong)
-        return files
-
-    return texts.listing(f"rules {folder}", find), problems
-
-
-def _rule_files(folder: Path) -> tuple[list[Path], list[Problem]]:
-    if folder.is_file():
-        if folder.suffix != ".py":
-            return [], [Problem(str(folder), "the name of a rule file ends with .py")]
-        return [folder.resolve()], []
-    try:
-        inside = sorted(folder.iterdir())
-    except FileNotFoundError:
-        return [], [Problem(str(folder), "this rules folder does not exist")]
-    except OSError as error:
-        return [], [Problem(str(folder), f"this rules folder cannot be read: {error.strerror}")]
-    return [
-        file.resolve() for file in inside if file.suffix == ".py" and not file.name.startswith(_NOT_RULES) and not file.is_dir()
-    ], []
 
 
 def _modules_of(files: Iterable[Path], texts: Texts | None) -> dict[Path, ModuleType]:
@@ -247,7 +189,7 @@ def _lies_in(folder: Path, name: str) -> bool:
 
 def _strays(module: ModuleType) -> list[Problem]:
     """Rules that would be lost without a word. Another rule file is imported for itself too."""
-    if not module.__name__.startswith(_NOT_RULES):
+    if not module.__name__.startswith(NOT_RULES):
         return []
     lost = [(one.place, one.name) for one in getattr(module, MARKS, ())]
     lost += [(one.place, one.title) for one in getattr(module, HOOKS, ())]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from filterd.engine import texts as texts_module
-from filterd.engine.loader import LoadError, keep_rules, load_rules
+from filterd.engine.loader import LoadError, load_rules
+from filterd.engine.rule_files import keep_rules
 from filterd.engine.texts import Texts
 
 RULE = "from {module} import WORD\nfrom filterd import rule\n\n@rule(WORD)\ndef found(task): return {what}\n"
