@@ -53,7 +53,7 @@ def worker(link: int, last_words: int, name: str | None) -> None:
         line.tell(**told)
         line.close()
         return
-    _serve(line, begin)
+    _serve(line, {**begin, "last_words": last_words})
 
 
 def _failed(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

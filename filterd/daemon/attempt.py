@@ -157,8 +157,11 @@ class Attempt:
     def _loaded(self) -> None:
         assert self.workers is not None
         assert self.plan is not None
-        self._ties.sockets.listen(self.plan.doors, self._account)
-        self.workers.enter()
+        refused = self._ties.sockets.listen(self.plan.doors, self._account)
+        if refused:
+            self._fail(refused)
+        else:
+            self.workers.enter()
 
     def _serving(self) -> None:
         assert self.plan is not None

@@ -139,8 +139,10 @@ class Child:
         """End it at once, after it has had the time to write down where it is."""
         if self._killing is None and self.returncode is None:
             self.reason = self.reason or reason
-            self._signal(signal.SIGUSR2)
             self._killing = self._loop.later(LAST_WORDS, lambda: self._signal(signal.SIGKILL))
+            self._signal(signal.SIGUSR2)
+            # If it only waits for something, its loop can tell more than the signal's handler, who sees the loop.
+            self.send({"do": "where"})
 
     def _signal(self, number: int) -> None:
         # Not yet reaped, so the number is still its own.

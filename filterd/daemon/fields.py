@@ -65,7 +65,11 @@ def _words(value: object) -> object:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except PermissionError:
+        exists = True  # what root has seen to, a worker may not be able to see; who reads it will tell
+    if not exists:
         raise ValueError(f"does not exist (looked for {path})")
     return path
 

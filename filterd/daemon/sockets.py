@@ -58,17 +58,26 @@ class Sockets:
             self._fresh.update(fresh)
         return refused
 
-    def listen(self, doors: Iterable[Door], account: Account | None = None) -> None:
-        """From now on callers may wait there. Mode and owner of those that were open before follow the configuration."""
+    def listen(self, doors: Iterable[Door], account: Account | None = None) -> list[str]:
+        """From now on callers may wait there. Mode and owner of those that were open before follow the configuration.
+
+        What prevents it is told: somebody else may have been faster since the address was taken, and listens there.
+        """
+        refused: list[str] = []
         for door in doors:
             if door.key in self._fresh:
-                self._open[door.key].listen(BACKLOG)
+                try:
+                    self._open[door.key].listen(BACKLOG)
+                except OSError as error:
+                    refused.append(f"cannot listen on {peer_name(door.address)}: {error.strerror}")
+                    continue
                 self._fresh.discard(door.key)
                 log.info("listen.%s: %s on %s", door.name, door.protocol, self.told(door))
             elif door.path and self._is_ours(door.key):
                 Path(door.path).chmod(DEFAULT_MODE if door.mode is None else door.mode)
                 for problem in _give(door, account):
                     log.error("%s", problem)
+        return refused
 
     def told(self, door: Door) -> str:
         """Where it is, with the port that the kernel chose."""

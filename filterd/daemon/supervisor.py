@@ -21,7 +21,7 @@ from typing import Any
 from filterd import __version__
 from filterd.daemon.account import Account
 from filterd.daemon.attempt import Attempt, Options, prepare_log
-from filterd.daemon.child import Child, resident
+from filterd.daemon.child import Child
 from filterd.daemon.console import Console
 from filterd.daemon.ledger import Ledger
 from filterd.daemon.logs import reopen_log, set_up_logging
@@ -29,6 +29,7 @@ from filterd.daemon.loop import Loop
 from filterd.daemon.notice import Notice
 from filterd.daemon.plan import Door, Plan
 from filterd.daemon.sockets import Sockets
+from filterd.daemon.status import of_generation, of_worker, summary
 from filterd.daemon.workset import Ties, WorkerSet
 
 __all__ = ["Supervisor"]
@@ -355,43 +356,18 @@ class Supervisor:
             self.stop()
 
     def _summary(self) -> str:
-        workers = self._current
-        if workers is None:
-            return "nobody serves yet"
-        serving = sum(child.state == "serving" for child in workers.children)
-        return f"{serving} of {workers.plan.count} workers, generation {workers.number}"
+        return summary(self._current)
 
     def status(self) -> dict[str, Any]:
         """All that `filterd status` shows."""
-        workers = [
-            {
-                "number": child.number,
-                "pid": child.pid,
-                "generation": workers.number,
-                "state": child.state,
-                "age": round(child.age, 3),
-                "rss": resident(child.pid),
-                "messages": child.messages,
-                "under_way": child.under_way,
-                "runs_once": child is self._elected,
-            }
-            for workers in self._sets()
-            for child in workers.children
-        ]
-        current = self._current
+        state = "ending" if self._is_ending else "starting" if self._current is None else "serving"
         return {
             "version": __version__,
             "pid": os.getpid(),
             "age": round(monotonic() - self._began, 3),
-            "state": "ending" if self._is_ending else "starting" if current is None else "serving",
-            "generation": 0 if current is None else current.number,
-            "count": 0 if current is None else current.plan.count,
-            "restarts": 0 if current is None else current.restarts,
-            "reloading": self._attempt is not None and current is not None,
+            "state": state,
+            "reloading": self._attempt is not None and self._current is not None,
             "last_reload": self._last,
-            "listeners": [] if current is None or self._is_ending else [self._door(door) for door in current.plan.doors],
-            "workers": workers,
+            **of_generation(self._current, self.sockets if state == "serving" else None),
+            "workers": [of_worker(workers, child, self._elected) for workers in self._sets() for child in workers.children],
         }
-
-    def _door(self, door: Door) -> dict[str, str]:
-        return {"name": door.name, "protocol": door.protocol, "address": self.sockets.told(door)}

@@ -12,10 +12,12 @@ Promises:
 """
 
 import gc
+import os
 import signal
 from collections.abc import Callable, Mapping
 from logging import getLogger
 from time import monotonic
+from traceback import format_stack
 from typing import Any
 
 import gevent
@@ -39,6 +41,9 @@ from filterd.net.plain import adopt
 __all__ = ["TrialFailed", "Worker"]
 
 log = getLogger("filterd.worker")
+
+MOST_WORDS = 16_384
+"""Bytes of a stack that is written down: the end of it is what matters."""
 
 
 class TrialFailed(Exception):
@@ -99,12 +104,14 @@ class Worker:
 
     def _listen_to_the_supervisor(self) -> None:
         link = self.link
+        main = gevent.getcurrent()
         hooks: Callable[[], Any] = lambda: self._assembly and self._assembly.hooks  # noqa: E731 - it is there by then
         link.orders = {
             "accept": lambda order: self._accepting.set(),
             "drain": self._drain,
             "elect": lambda order: None if self._ending.is_set() else hooks().elect(),
             "reopen": self._reopen,
+            "where": lambda order: self._where(main),
         }
         link.ended = self._orphaned
         link.count = lambda: (self.under_way, self.messages)
@@ -182,6 +189,13 @@ class Worker:
             log.error("the supervisor is gone, so this worker ends too")
             self._closing = [list(door) for door in self._doors]
         self._end()
+
+    def _where(self, main: Any) -> None:
+        """Write down at what the loading waits: the supervisor has lost its patience."""
+        if "last_words" in self._begin and not self._accepting.is_set():
+            text = "".join(["It waits for something:\n", *format_stack(main.gr_frame)]).encode()
+            os.ftruncate(self._begin["last_words"], 0)
+            os.pwrite(self._begin["last_words"], text[-MOST_WORDS:], 0)
 
     @staticmethod
     def _reopen(order: Mapping[str, Any]) -> None:

@@ -1,13 +1,13 @@
 """Constant load on front doors: clients that send one mail after the other and count what becomes of each.
 
-A door is a class with `scan(mail) -> Outcome`; DOORS has one for each protocol, made with an address. The mails say who they
-are in `X-Id`, and the rule file RULE tells it back, so that a verdict can be told from another message's.
+A door is a class with `scan(mail) -> Outcome` and `close()`; DOORS has one for each protocol, made with an address. The mails
+say who they are in `X-Id`, and the rule file RULE tells it back, so that a verdict can be told from another message's.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -50,6 +50,8 @@ class Door(Protocol):
 
     def scan(self, mail: bytes) -> Outcome: ...
 
+    def close(self) -> None: ...
+
 
 def mail_of(name: str) -> bytes:
     return f"X-Id: {name}\r\nFrom: a@example.org\r\nSubject: load\r\n\r\nHello.\r\n".encode()
@@ -78,6 +80,9 @@ class HttpDoor:
                 return self._read(status, body, twice=client.read_all() != b"")
             except (OSError, AssertionError):
                 return Outcome("lost")
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     def _request(self, mail: bytes) -> bytes:
         head = f"POST /checkv2 HTTP/1.1\r\nConnection: {self.connection}\r\nContent-Length: {len(mail)}\r\n\r\n"
@@ -135,6 +140,10 @@ class KeptHttpDoor(HttpDoor):
             return self._read(status, body, twice=False)
         return Outcome("lost")
 
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.sock.close()
+
 
 DOORS: dict[str, Callable[[Address], Door]] = {"http": HttpDoor, "http, kept": KeptHttpDoor}
 
@@ -172,11 +181,11 @@ def loaded(doors: Mapping[str, Callable[[], Door]], *, clients: int = 4, pause: 
     is_over = False
 
     def work(name: str, make: Callable[[], Door]) -> None:
-        door = make()
-        while not is_over:
-            mine = f"mail{next(numbers)}"
-            tally.add(name, mine, door.scan(mail_of(mine)))
-            gevent.sleep(pause)
+        with closing(make()) as door:
+            while not is_over:
+                mine = f"mail{next(numbers)}"
+                tally.add(name, mine, door.scan(mail_of(mine)))
+                gevent.sleep(pause)
 
     working = [gevent.spawn(work, name, make) for name, make in doors.items() for _ in range(clients)]
     try:
