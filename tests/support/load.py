@@ -1,6 +1,6 @@
 """Constant load on front doors: clients that send one mail after the other and count what becomes of each.
 
-A door is a class with `scan(mail) -> Outcome` and `close()`; DOORS has one for each protocol, made with an address. The mails
+A door is a class with `scan(mail) -> Outcome` and `close()`; DOORS has one for each way to ask, made with an address. The mails
 say who they are in `X-Id`, and the rule file RULE tells it back, so that a verdict can be told from another message's.
 """
 
@@ -145,7 +145,8 @@ class KeptHttpDoor(HttpDoor):
             self._client.sock.close()
 
 
-DOORS: dict[str, Callable[[Address], Door]] = {"http": HttpDoor, "http, kept": KeptHttpDoor}
+DOORS: dict[str, tuple[str, Callable[[Address], Door]]] = {"http": ("http", HttpDoor), "http, kept": ("http", KeptHttpDoor)}
+"""By a name for the tally: the `protocol` of the listener, and the client."""
 
 
 @dataclass(slots=True)
