@@ -67,6 +67,9 @@ def _serve(line: Any, begin: dict[str, Any]) -> None:
     from filterd.engine.loader import LoadError
     from filterd.engine.texts import Texts
 
+    for door in begin["doors"]:
+        # Nothing that a rule starts shall keep an address busy.
+        os.set_inheritable(door["descriptor"], False)
     size = os.fstat(begin["texts"]).st_size
     texts = Texts.kept(os.pread(begin["texts"], size, 0))
     os.close(begin["texts"])

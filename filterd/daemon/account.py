@@ -18,11 +18,18 @@ class AccountError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Numbers of a user, of its group, and of its further groups."""
+    """Numbers of a user, of its group, and of its further groups; its name and its home."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
+    name: str = ""
+    home: str = "/"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program looks up to find its user's files."""
+        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
 
     def own(self, path: str | Path) -> None:
         """Give a file to the account. Raises OSError."""
@@ -45,4 +52,4 @@ def account_of(user: str | None, group: str | None) -> Account | None:
         if entry.pw_uid == os.geteuid():
             return None
         raise AccountError(f"supervisor.user: only root can run workers as {user!r}")
-    return Account(entry.pw_uid, gid, tuple(os.getgrouplist(user, gid)))
+    return Account(entry.pw_uid, gid, tuple(os.getgrouplist(user, gid)), user, entry.pw_dir)

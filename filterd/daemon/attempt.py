@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from logging import getLogger
-from pathlib import Path
 from typing import Any
 
 from filterd.daemon.account import Account, AccountError, account_of
@@ -18,7 +17,7 @@ from filterd.daemon.loop import Timer
 from filterd.daemon.plan import Plan
 from filterd.daemon.workset import Ties, WorkerSet
 
-__all__ = ["Attempt", "Options", "prepare_log"]
+__all__ = ["Attempt", "Options"]
 
 log = getLogger("filterd.supervisor")
 
@@ -36,15 +35,6 @@ class Options:
 
     def told(self) -> dict[str, Any]:
         return {"conf": self.conf, "rules": list(self.rules), "sets": list(self.sets)}
-
-
-def prepare_log(plan: Plan, account: Account | None) -> None:
-    """See that the log file is there, and belongs to those who write it. Raises OSError."""
-    if plan.log_file is not None:
-        with Path(plan.log_file).open("ab"):
-            pass
-        if account is not None:
-            account.own(plan.log_file)
 
 
 class Attempt:

@@ -105,6 +105,7 @@ class Child:
         as_user: dict[str, Any] = {}
         if account is not None:
             as_user = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+            as_user["env"] = {**os.environ, **account.environment}
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the command is our own
                 [*_command(), "--name", name, "--link", str(theirs.fileno()), "--last-words", str(self._box)],

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from filterd.daemon.fields import (
     Bind,
@@ -30,13 +30,13 @@ from filterd.daemon.fields import (
     Sentinel,
     Servers,
     Size,
-    SocketPath,
     Threshold,
     Timeout,
-    WorkerCount,
     nothing,
 )
 from filterd.daemon.origins import dotted
+from filterd.daemon.schema_processes import Supervisor, Workers
+from filterd.daemon.section import Section
 
 __all__ = [
     "Actions",
@@ -63,12 +63,6 @@ __all__ = [
 ]
 
 
-class Section(BaseModel):
-    """A table with the keys that are its fields, and no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 class Listener(Section):
     """`[listen.NAME]`: a front door. `timeout` is for reading one request and for writing one reply."""
 
@@ -77,37 +71,6 @@ class Listener(Section):
     max_connections: Count = 1000
     timeout: Timeout = 60.0
     keepalive_timeout: Duration = 60.0
-
-
-class Workers(Section):
-    """`[workers]`: how many processes, "auto" being as many as there are usable CPUs; when one is replaced, and how
-    long a new one may take. No `max_rss` and no `max_messages` mean that none is replaced for that.
-    """
-
-    count: WorkerCount = "auto"
-    max_rss: Size | None = None
-    max_messages: Count | None = None
-    start_timeout: Timeout = 30.0
-    stuck_timeout: Timeout = 30.0
-    trial_time: Duration = 2.0
-    trial_mail: FilePath | None = None
-
-
-class Supervisor(Section):
-    """`[supervisor]`: the process that starts the workers. No `socket` is one whose path follows from that of the
-    configuration; `user` and `group` are what the workers run as if it is started as root.
-    """
-
-    socket: SocketPath | None = None
-    pid_file: FilePath | None = None
-    user: str | None = None
-    group: str | None = None
-
-    @model_validator(mode="after")
-    def _user_first(self) -> "Supervisor":
-        if self.group is not None and self.user is None:
-            raise ValueError("group is of no use without user")
-        return self
 
 
 class Rules(Section):

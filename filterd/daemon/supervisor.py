@@ -20,14 +20,15 @@ from typing import Any
 
 from filterd import __version__
 from filterd.daemon.account import Account
-from filterd.daemon.attempt import Attempt, Options, prepare_log
+from filterd.daemon.attempt import Attempt, Options
 from filterd.daemon.child import Child
 from filterd.daemon.console import Console
+from filterd.daemon.election import Election
 from filterd.daemon.ledger import Ledger
-from filterd.daemon.logs import reopen_log, set_up_logging
 from filterd.daemon.loop import Loop
 from filterd.daemon.notice import Notice
 from filterd.daemon.plan import Door, Plan
+from filterd.daemon.preparation import prepare_log, reopen, set_up_log, warn_of_root
 from filterd.daemon.sockets import Sockets
 from filterd.daemon.status import of_generation, of_worker, summary
 from filterd.daemon.workset import Ties, WorkerSet
@@ -49,7 +50,15 @@ class Supervisor:
         self.loop = Loop()
         self.sockets = Sockets()
         self.notice = Notice()
-        self.console = Console(self.loop, {"status": self._on_status, "reload": self.reload, "stop": self._on_stop})
+        self.console = Console(
+            self.loop,
+            {
+                "status": self._on_status,
+                "statistics": self._on_statistics,
+                "reload": self.reload,
+                "stop": self._on_stop,
+            },
+        )
         self.ledger = Ledger(self.loop, self._children)
         self._options = options
         self._conf = conf
@@ -60,7 +69,7 @@ class Supervisor:
         self._attempt: Attempt | None = None
         self._again: list[Answer] = []
         self._processes: dict[int, Child] = {}
-        self._elected: Child | None = None
+        self._election = Election()
         self._last: dict[str, Any] | None = None
         self._pid_file: Path | None = None
         self._account: Account | None = None
@@ -74,9 +83,6 @@ class Supervisor:
             heard=self._heard,
             changed=self._changed,
             gone=self._gone,
-            loaded=lambda: None,
-            serving=lambda: None,
-            failed=lambda problems: None,
             empty=self._emptied,
         )
 
@@ -116,7 +122,7 @@ class Supervisor:
     def _prepare(self, plan: Plan, account: Account | None) -> list[str]:
         try:
             prepare_log(plan, account)
-            self._set_up_logging(plan)
+            set_up_log(plan)
             if plan.pid_file is not None:
                 Path(plan.pid_file).write_text(f"{os.getpid()}\n")
                 self._pid_file = Path(plan.pid_file)
@@ -128,15 +134,8 @@ class Supervisor:
         if trouble:
             log.warning("`filterd reload`, `status` and `stop` will not find this daemon: %s", trouble)
         self._account = account
-        self._warn(account)
+        warn_of_root(account)
         return []
-
-    def _warn(self, account: Account | None) -> None:
-        if os.geteuid() == 0 and account is None:
-            log.warning("workers run as root, and so does every rule: name a user in supervisor.user")
-
-    def _set_up_logging(self, plan: Plan) -> None:
-        set_up_logging(plan.log_format, plan.log_level, None if plan.log_file is None else Path(plan.log_file))
 
     def _begun(self, workers: WorkerSet) -> None:
         self._attempt = None
@@ -180,7 +179,7 @@ class Supervisor:
             prepare_log(plan, account)
         except OSError as error:
             return [f"log.file: {error}"]
-        self._warn(account)
+        warn_of_root(account)
         return []
 
     def _reloaded(self, workers: WorkerSet, asking: list[Answer]) -> None:
@@ -190,7 +189,7 @@ class Supervisor:
         self._old.append(old)
         self._account = workers.account
         try:
-            self._set_up_logging(workers.plan)
+            set_up_log(workers.plan)
         except OSError as error:
             log.error("the supervisor goes on with its old log: %s", error)
         closing = self.sockets.unkept(old.plan.doors, workers.plan.doors)
@@ -251,16 +250,15 @@ class Supervisor:
             self.ledger.heard(child, message)
         elif what == "collect":
             self.ledger.collect(lambda found: child.send({"do": "collected", "id": message.get("id"), "found": found}))
-        elif what == "resigned" and child is self._elected:
-            self._elected = None
+        elif what == "resigned":
+            self._election.leave(child)
             self._elect()
-        elif what not in ("loaded", "serving", "leaving", "resigned"):
+        elif what not in ("loaded", "serving", "leaving"):
             log.error("%s (pid %d) says what nobody understands: %.200r", child.name, child.pid, message)
 
     def _gone(self, child: Child) -> None:
         self.ledger.gone(child)
-        if child is self._elected:
-            self._elected = None
+        self._election.leave(child)
 
     def _changed(self) -> None:
         self._elect()
@@ -268,13 +266,8 @@ class Supervisor:
             self.notice.status(self._summary())
 
     def _elect(self) -> None:
-        """Hooks that run once: if nobody runs them, the first that serves does."""
-        if self._elected is None and self._current is not None and not self._is_ending:
-            for child in sorted(self._current.children, key=lambda child: child.number):
-                if child.state == "serving":
-                    self._elected = child
-                    child.send({"do": "elect"})
-                    return
+        if self._current is not None and not self._is_ending:
+            self._election.hold(self._current.children)
 
     def _look(self) -> None:
         self.loop.later(LOOK, self._look)
@@ -294,18 +287,10 @@ class Supervisor:
         return any(child.state == "serving" and child.silent < limit for child in self._current.children)
 
     def _reopen(self) -> None:
-        if self._current is None:
-            return
-        plan = self._current.plan
-        try:
-            # Before the workers, who may not be allowed to make it.
-            prepare_log(plan, self._account)
-            reopen_log()
-        except OSError as error:
-            log.error("the log goes on in the old file: %s", error)
-            return
-        for child in self._children():
-            child.send({"do": "reopen"})
+        # Before the workers, who may not be allowed to make it.
+        if self._current is not None and reopen(self._current.plan, self._account):
+            for child in self._children():
+                child.send({"do": "reopen"})
 
     # -- the end
 
@@ -350,6 +335,9 @@ class Supervisor:
     def _on_status(self, answer: Answer) -> None:
         answer(self.status())
 
+    def _on_statistics(self, answer: Answer) -> None:
+        self.ledger.collect(lambda found: answer({"statistics": found}))
+
     def _on_stop(self, answer: Answer) -> None:
         answer({"problems": [], "pid": os.getpid()})
         if not self._is_ending:
@@ -361,6 +349,7 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """All that `filterd status` shows."""
         state = "ending" if self._is_ending else "starting" if self._current is None else "serving"
+        workers = [of_worker(one, child, self._election.elected) for one in self._sets() for child in one.children]
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -369,5 +358,5 @@ class Supervisor:
             "reloading": self._attempt is not None and self._current is not None,
             "last_reload": self._last,
             **of_generation(self._current, self.sockets if state == "serving" else None),
-            "workers": [of_worker(workers, child, self._elected) for workers in self._sets() for child in workers.children],
+            "workers": workers,
         }

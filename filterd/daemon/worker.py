@@ -115,6 +115,8 @@ class Worker:
         }
         link.ended = self._orphaned
         link.count = lambda: (self.under_way, self.messages)
+        if link.snapshot is None:
+            link.snapshot = lambda: {"messages": self.messages}
         link.start()
         gevent.signal_handler(signal.SIGTERM, self._told_to_leave)
 

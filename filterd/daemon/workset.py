@@ -48,11 +48,12 @@ class Ties:
     changed: Callable[[], object]
     """A worker serves, or does not any more."""
     gone: Callable[[Child], object]
-    loaded: Callable[[], object]
-    serving: Callable[[], object]
-    failed: Callable[[list[str]], object]
-    """Why the set cannot be used; at most once, and not after `settle`."""
     empty: Callable[["WorkerSet"], object]
+    """Its last worker has ended."""
+    loaded: Callable[[], object] = lambda: None
+    serving: Callable[[], object] = lambda: None
+    failed: Callable[[list[str]], object] = lambda problems: None
+    """Why the set cannot be used; at most once, and not after `settle`."""
 
 
 class WorkerSet:

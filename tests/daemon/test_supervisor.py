@@ -237,6 +237,25 @@ def hanging(folder: Path) -> Iterator[tuple[Daemon, Client]]:
         yield daemon, client
 
 
+def test_what_workers_have_counted_is_kept_beyond_their_end(tmp_path: Path) -> None:
+    def counted() -> list[int]:
+        return [one["messages"] for one in order(daemon, "statistics")["statistics"]]
+
+    with running_daemon(tmp_path, {"who": WHO}, workers=2) as daemon:
+        first, second = all_serving(daemon, 2)
+        while len({daemon.scan(MAIL)["symbols"]["WHO"]["options"][0] for _ in range(5)}) < 2:
+            pass
+        before = counted()
+        assert (len(before), min(before) > 0, sum(before) % 5) == (2, True, 0)
+        os.kill(first, signal.SIGTERM)
+        all_serving(daemon, 2, without=[first])
+        until(lambda: len(counted()) == 3)
+        assert sum(counted()) == sum(before)
+        os.kill(second, signal.SIGTERM)
+        all_serving(daemon, 2, without=[first, second])
+        until(lambda: sorted(counted()) == [0, 0, sum(before)])
+
+
 def test_the_second_signal_hurries(tmp_path: Path) -> None:
     with hanging(tmp_path) as (daemon, client):
         daemon.process.process.send_signal(signal.SIGTERM)

@@ -37,7 +37,7 @@ def who(task):
         os.setuid(0)
     except PermissionError:
         pass
-    return True, f"{os.getuid()} {os.geteuid()} {os.getgid()} {0 in os.getgroups()}"
+    return True, f"{os.getuid()} {os.geteuid()} {os.getgid()} {0 in os.getgroups()} {os.environ['USER']}"
 """
 
 
@@ -76,7 +76,7 @@ def test_workers_are_nobody_and_their_files_and_sockets_are_theirs(folder: Path)
         assert psutil.Process(process.pid).uids() == (0, 0, 0)
         assert pid_file.read_text() == f"{process.pid}\n"
         told = daemon.scan(MAIL)["symbols"]["WHO"]["options"]
-        assert told == [f"{NOBODY.pw_uid} {NOBODY.pw_uid} {NOBODY.pw_gid} False"]
+        assert told == [f"{NOBODY.pw_uid} {NOBODY.pw_uid} {NOBODY.pw_gid} False nobody"]
         found = path.stat()
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (NOBODY.pw_uid, 0o600)
         assert log.stat().st_uid == NOBODY.pw_uid
