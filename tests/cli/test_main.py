@@ -16,9 +16,12 @@ def test_help_names_every_command(run: Callable[..., Result]) -> None:
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()] == [
         "check",
+        "reload",
         "rules",
         "run",
         "scan",
+        "status",
+        "stop",
     ]
 
 
