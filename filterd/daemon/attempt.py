@@ -127,9 +127,18 @@ class Attempt:
             told = f"reading the configuration ended with {child.end_told()}" + (f"\n{words}" if words else "")
             self._fail(self._problems or [told])
             return
-        self._open(self.plan)
+        self._sure(self._open)
 
     # -- the workers
+
+    def _sure(self, step: Callable[[Plan], object]) -> None:
+        """Take a step; if even we make a mistake in it, the attempt has failed, and nobody waits for it for ever."""
+        assert self.plan is not None
+        try:
+            step(self.plan)
+        except Exception as error:
+            log.exception("a mistake of filterd's own")
+            self._fail([f"a mistake of filterd's own, see the log: {error!r}"])
 
     def _open(self, plan: Plan) -> None:
         try:
@@ -145,9 +154,11 @@ class Attempt:
         self.workers.start()
 
     def _loaded(self) -> None:
+        self._sure(self._enter)
+
+    def _enter(self, plan: Plan) -> None:
         assert self.workers is not None
-        assert self.plan is not None
-        refused = self._ties.sockets.listen(self.plan.doors, self._account)
+        refused = self._ties.sockets.listen(plan.doors, self._account)
         if refused:
             self._fail(refused)
         else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Any
 
-from filterd.daemon.loop import READ, Loop
+from filterd.daemon.loop import READ, WRITE, Loop
 from filterd.net.plain import BindError, Socket, accept, open_socket, peer_uid
 from filterd.proto.channel import Channel, ProtocolError, render
 
@@ -25,6 +25,9 @@ log = getLogger("filterd.supervisor")
 
 MOST_CONNECTIONS = 32
 MOST_BYTES = 65536
+ANSWER_TIME = 10.0
+"""Seconds for a caller to take its answer."""
+
 QUESTION_TIME = 5.0
 """Seconds from the connection to its question."""
 
@@ -64,6 +67,7 @@ class Console:
         self._socket: Socket | None = None
         self._inode = (0, 0)
         self._callers: dict[Socket, Channel] = {}
+        self._unsent: dict[Socket, bytearray] = {}
 
     def open(self, path: str | None, conf: str | os.PathLike[str]) -> str:
         """Listen at the path, or at the first default place that will do; what prevents it, or ""."""
@@ -134,14 +138,26 @@ class Console:
                 order(lambda answer: self._answer(caller, answer))
 
     def _answer(self, caller: Socket, answer: Mapping[str, Any]) -> None:
-        """Answers are small; who does not take one at once gets none."""
         if caller in self._callers:
-            try:
-                caller.send(render(answer))
-            except OSError:
-                self._end(caller)
+            self._unsent[caller] = bytearray(render(answer))
+            self._loop.later(ANSWER_TIME, lambda: self._end(caller) if self._unsent.get(caller) else None)
+            self._send(caller)
+
+    def _send(self, caller: Socket) -> None:
+        unsent = self._unsent[caller]
+        try:
+            while unsent:
+                del unsent[: caller.send(unsent)]
+        except BlockingIOError:
+            self._loop.watch(caller, WRITE, lambda ready: self._send(caller))
+            return
+        except OSError:
+            self._end(caller)
+            return
+        self._loop.watch(caller, READ, lambda ready: self._read(caller))
 
     def _end(self, caller: Socket) -> None:
+        self._unsent.pop(caller, None)
         if self._callers.pop(caller, None) is not None:
             self._loop.unwatch(caller)
             caller.close()

@@ -14,6 +14,7 @@ import pytest
 from filterd.daemon import console as console_module
 from filterd.daemon.console import Console, default_places
 from filterd.daemon.loop import Loop
+from filterd.proto.channel import render
 from tests.support.users import as_others
 
 
@@ -119,6 +120,31 @@ def test_an_answer_may_take_its_time_and_a_caller_may_leave(tmp_path: Path, monk
                 loop.turn()
         loop.turn()
         waiting[1]({"nobody": "listens"})
+
+
+def test_a_long_answer_is_sent_as_fast_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_module, "ANSWER_TIME", 0.1)
+    path, answer = tmp_path / "s.sock", {"problems": ["x" * 3_000_000]}
+    with consoled(path, tell=lambda send: send(answer)) as (console, loop), socket.socket(socket.AF_UNIX) as idle:
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(path))
+            caller.send(b'{"do":"tell"}\n')
+            caller.setblocking(False)
+            data = b""
+            while not data.endswith(b"\n"):
+                loop.turn()
+                try:
+                    data += caller.recv(1_000_000)
+                except BlockingIOError:
+                    continue
+            assert data == render(answer)
+        idle.connect(str(path))
+        idle.send(b'{"do":"tell"}\n')
+        while not any(console._unsent.values()):
+            loop.turn()
+        while console._unsent:
+            # Who does not read is not waited for.
+            loop.turn()
 
 
 def test_a_path_that_cannot_be_had_is_told(tmp_path: Path) -> None:
