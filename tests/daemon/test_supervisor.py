@@ -19,7 +19,7 @@ from tests.support.daemon import ROOT, Daemon, running_daemon
 from tests.support.engine import MAIL
 from tests.support.load import RULE, HttpDoor, loaded
 from tests.support.many import Started
-from tests.support.orders import all_serving, log_lines, order, pids, serving, status, until
+from tests.support.orders import all_serving, log_lines, order, serving, status, until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -126,7 +126,7 @@ def test_a_worker_that_cannot_start_again_is_tried_again_and_again(tmp_path: Pat
     (tmp_path / "needed").write_text("")
     with running_daemon(tmp_path, {"who": needs}) as daemon:
         (tmp_path / "needed").unlink()
-        os.kill(pids(daemon)[0], signal.SIGKILL)
+        os.kill(all_serving(daemon, 1)[0], signal.SIGKILL)
         until(lambda: daemon.process.output().count("No such file or directory") >= 2)
         (tmp_path / "needed").write_text("")
         all_serving(daemon, 1)
@@ -137,7 +137,7 @@ def test_after_a_crash_the_rules_are_still_those_that_were_loaded(tmp_path: Path
     with running_daemon(tmp_path, {"who": WHO}) as daemon:
         (tmp_path / "rules" / "who.py").write_text("half edited(\n")
         daemon.conf.write_text("half = ")
-        before = pids(daemon)
+        before = all_serving(daemon, 1)
         os.kill(before[0], signal.SIGKILL)
         all_serving(daemon, 1, without=before)
         assert set(daemon.scan(MAIL)["symbols"]) == {"WHO"}
@@ -145,7 +145,7 @@ def test_after_a_crash_the_rules_are_still_those_that_were_loaded(tmp_path: Path
 
 def test_a_worker_that_was_told_to_end_by_somebody_else_answers_and_is_replaced(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"who": WHO}) as daemon:
-        (pid,) = pids(daemon)
+        (pid,) = all_serving(daemon, 1)
         started = Started([partial(daemon.scan, b"X-Slow: yes\r\n\r\n")])
         gevent.sleep(0.3)
         os.kill(pid, signal.SIGTERM)
@@ -315,5 +315,5 @@ def test_an_order_nobody_knows_is_refused_and_nonsense_hung_up_on(tmp_path: Path
             with Client(place) as client:
                 client.send(nonsense)
                 assert client.is_closed
-        assert pids(daemon)
+        all_serving(daemon, 1)
     assert not Path(place).exists()

@@ -133,7 +133,7 @@ def test_a_crash_in_the_first_seconds_brings_the_old_workers_back(tmp_path: Path
 
 def test_a_broken_configuration_is_told_and_changes_nothing(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"load": version(0)}) as daemon:
-        before = pids(daemon)
+        before = all_serving(daemon, 1)
         good = daemon.conf.read_text()
         daemon.conf.write_text(good + "[limits]\ntask_timeout = 'soon'\n[nonsense]\n")
         words = [sys.executable, "-m", "filterd", "reload", "-c", str(daemon.conf)]
@@ -152,7 +152,7 @@ def test_a_broken_configuration_is_told_and_changes_nothing(tmp_path: Path) -> N
 
 def test_a_configuration_that_cannot_be_read_to_its_end_takes_nobody_down(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"load": version(0)}, 'start_timeout = "5s"\n') as daemon:
-        before = pids(daemon)
+        before = all_serving(daemon, 1)
         daemon.conf.unlink()
         os.mkfifo(daemon.conf)
         (problem,) = reload(daemon)
