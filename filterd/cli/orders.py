@@ -98,7 +98,9 @@ def _connected(conf: str | None, place: str | None, sets: Sequence[str]) -> Sock
     places = [place] if place is not None else _places(path_of(conf), sets)
     for one in places:
         try:
-            return ask_unix(one)
+            sock = ask_unix(one)
+            click.get_current_context().call_on_close(sock.close)
+            return sock
         except FileNotFoundError:
             continue
         except OSError as error:

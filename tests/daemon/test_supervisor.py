@@ -14,6 +14,7 @@ import gevent
 import psutil
 import pytest
 
+from filterd.daemon.console import default_places
 from tests.support.client import Client
 from tests.support.daemon import ROOT, Daemon, running_daemon
 from tests.support.engine import MAIL
@@ -282,6 +283,8 @@ def test_workers_end_when_the_supervisor_is_gone(tmp_path: Path) -> None:
         assert len(started.values()) == 4
         until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in workers))
         assert "the supervisor is gone" in daemon.process.output()
+    # It could not do that itself.
+    next(place for place in default_places(daemon.conf) if place.exists()).unlink()
 
 
 def test_the_log_file_is_opened_again_after_it_was_moved(tmp_path: Path) -> None:
@@ -307,8 +310,6 @@ def test_the_log_file_is_opened_again_after_it_was_moved(tmp_path: Path) -> None
 def test_an_order_nobody_knows_is_refused_and_nonsense_hung_up_on(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"who": WHO}) as daemon:
         assert order(daemon, "dance") == {"problems": ["there is no order 'dance'"]}
-        from filterd.daemon.console import default_places
-
         place = next(str(place) for place in default_places(daemon.conf) if place.exists())
         assert Path(place).stat().st_mode & 0o777 == 0o600
         for nonsense in (b"\n\nnonsense\n", b"x" * 100_000):
