@@ -5,7 +5,8 @@ Promises:
 * What a worker counted is not lost with it: its last snapshot is added to the sum of those that have ended.
 * A worker that does not answer in time is represented by the last snapshot it has sent; nobody waits longer than PATIENCE.
 
-A snapshot is any JSON object. How two are added is told to the ledger; by default numbers are, through all depths.
+A snapshot is any JSON object. How two are added is told to the ledger (by default numbers are, through all depths), as is what
+remains of one whose worker has ended, and what of that after a reset.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,12 +62,17 @@ class Ledger:
         loop: Loop,
         children: Callable[[], Iterable[Child]],
         merge: Callable[[Sequence[Mapping[str, Any]]], Snapshot] = added,
+        *,
+        remains: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot,
+        rebased: Callable[[Snapshot], Snapshot | None] = lambda snapshot: None,
     ) -> None:
         self.ended: Snapshot | None = None
         """The sum of what ended workers have counted."""
         self._loop = loop
         self._children = children
         self._merge = merge
+        self._remains = remains
+        self._rebased = rebased
         self._numbers = count(1)
         self._questions: dict[int, _Question] = {}
 
@@ -80,6 +86,13 @@ class Ledger:
         self._loop.later(PATIENCE, lambda: self._finish(number))
         self._progress(number)
 
+    def reset(self) -> None:
+        """Let all workers count from now on."""
+        for child in self._children():
+            child.send({"do": "reset"})
+        if self.ended is not None:
+            self.ended = self._rebased(self.ended)
+
     def heard(self, child: Child, message: Mapping[str, Any]) -> None:
         """A worker has sent a snapshot, asked for or not."""
         child.statistics = message["statistics"]
@@ -92,7 +105,8 @@ class Ledger:
         """A worker has ended: its part goes to the sum."""
         if child.statistics is not None:
             try:
-                self.ended = child.statistics if self.ended is None else self._merge([self.ended, child.statistics])
+                left = self._remains(child.statistics)
+                self.ended = left if self.ended is None else self._merge([self.ended, left])
             except (LookupError, TypeError, ValueError, ArithmeticError):
                 log.exception("what %s (pid %d) has counted cannot be added to the rest, and is lost", child.name, child.pid)
         for number, question in list(self._questions.items()):

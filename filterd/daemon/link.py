@@ -6,8 +6,8 @@ Promises:
 * What several greenlets say at once arrives in whole lines, and nobody waits for a supervisor that does not listen.
 * When the line is closed the worker is told: without its supervisor it ends in good order.
 
-From the supervisor: `serve` (or `scout`) once, `accept`, `elect`, `reopen`, `snapshot`, `collected`, `drain`. To it: `loaded`,
-`serving`, `failed`, `plan`, `heartbeat`, `snapshot`, `collect`, `resigned`, `leaving`.
+From the supervisor: `serve` (or `scout`) once, `accept`, `elect`, `reopen`, `where`, `snapshot`, `collected`, `reset`, `drain`.
+To it: `loaded`, `serving`, `failed`, `plan`, `heartbeat`, `snapshot`, `collect`, `reset`, `resigned`, `leaving`.
 """
 
 from collections.abc import Callable, Mapping
@@ -106,6 +106,10 @@ class Link:
             return [] if self.snapshot is None else [self.snapshot()]
         finally:
             del self._collections[number]
+
+    def reset(self) -> None:
+        """Let all workers, this one too, count from now on: each gets the order `reset`."""
+        self.tell("reset")
 
     def report(self, number: int | None = None) -> None:
         """Send a snapshot."""

@@ -250,6 +250,8 @@ class Supervisor:
             self.ledger.heard(child, message)
         elif what == "collect":
             self.ledger.collect(lambda found: child.send({"do": "collected", "id": message.get("id"), "found": found}))
+        elif what == "reset":
+            self.ledger.reset()
         elif what == "resigned":
             self._election.leave(child)
             self._elect()

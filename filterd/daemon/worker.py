@@ -66,6 +66,7 @@ class Worker:
         self.listeners: list[Listener] = []
         self.under_way = 0
         self.messages = 0
+        self._counted_before = 0
         self._begin = begin
         self._texts = texts
         self._accepting = Event()
@@ -111,12 +112,13 @@ class Worker:
             "drain": self._drain,
             "elect": lambda order: None if self._ending.is_set() else hooks().elect(),
             "reopen": self._reopen,
+            "reset": self._reset,
             "where": lambda order: self._where(main),
         }
         link.ended = self._orphaned
         link.count = lambda: (self.under_way, self.messages)
         if link.snapshot is None:
-            link.snapshot = lambda: {"messages": self.messages}
+            link.snapshot = lambda: {"messages": self.messages - self._counted_before}
         link.start()
         gevent.signal_handler(signal.SIGTERM, self._told_to_leave)
 
@@ -191,6 +193,10 @@ class Worker:
             log.error("the supervisor is gone, so this worker ends too")
             self._closing = [list(door) for door in self._doors]
         self._end()
+
+    def _reset(self, order: Mapping[str, Any]) -> None:
+        # The number that says when this worker has judged enough goes on.
+        self._counted_before = self.messages
 
     def _where(self, main: Any) -> None:
         """Write down at what the loading waits: the supervisor has lost its patience."""

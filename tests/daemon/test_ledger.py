@@ -16,9 +16,13 @@ class Counting:
         self.name, self.pid, self.state = "worker", 1, state
         self.statistics: dict[str, Any] | None = None
         self.asked: list[Any] = []
+        self.resets = 0
 
     def send(self, message: dict[str, Any]) -> None:
-        self.asked.append(message["id"])
+        if message["do"] == "reset":
+            self.resets += 1
+        else:
+            self.asked.append(message["id"])
 
 
 def test_numbers_are_added_and_the_rest_is_the_last() -> None:
@@ -85,6 +89,28 @@ def test_what_an_ended_worker_has_counted_is_kept() -> None:
     gone = living.pop()
     ledger.gone(gone)
     assert found == [[{"n": 3, "who": "1"}]]
+
+
+def test_what_remains_of_an_ended_worker_and_of_a_reset_is_told_to_the_ledger() -> None:
+    living: list[Any] = [Counting(), Counting()]
+    ledger = Ledger(
+        Loop(),
+        lambda: living,
+        remains=lambda snapshot: {**snapshot, "open": 0},
+        rebased=lambda snapshot: {**snapshot, "since": snapshot["n"]},
+    )
+    ended: Any = Counting()
+    ended.statistics = {"n": 3, "open": 5}
+    ledger.gone(ended)
+    assert ledger.ended == {"n": 3, "open": 0}
+    ledger.reset()
+    assert ledger.ended == {"n": 3, "open": 0, "since": 3}
+    assert [worker.resets for worker in living] == [1, 1]
+    plain = Ledger(Loop(), list)
+    plain.gone(ended)
+    plain.reset()
+    plain.reset()
+    assert plain.ended is None
 
 
 def test_a_sum_that_cannot_be_made_is_told(caplog: pytest.LogCaptureFixture) -> None:

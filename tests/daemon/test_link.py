@@ -120,6 +120,17 @@ def test_without_an_answer_a_collection_is_what_this_worker_has(
     assert "the supervisor does not tell" in caplog.text
 
 
+def test_a_reset_goes_to_the_supervisor_and_comes_back_as_an_order() -> None:
+    with linked() as (link, other):
+        done: list[int] = []
+        link.orders = {"reset": lambda order: done.append(1)}
+        link.start()
+        link.reset()
+        until(lambda: other.of("reset") == [{"what": "reset"}])
+        other.say(do="reset")
+        until(lambda: done == [1])
+
+
 def test_the_worker_is_told_when_the_supervisor_is_gone() -> None:
     with linked() as (link, other):
         told: list[int] = []

@@ -64,6 +64,13 @@ def command(word: str, daemon: Daemon, *more: str) -> "subprocess.CompletedProce
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
+def test_the_supervisor_loads_neither_the_loop_nor_the_configuration() -> None:
+    heavy = "{'gevent', 'greenlet', 'pydantic', 'dns', 'filterd.engine', 'filterd.task', 'filterd.daemon.config'}"
+    program = f"import sys, filterd.daemon.supervisor; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_worker_that_is_killed_is_replaced_and_the_others_serve_on(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {"load": RULE}, workers=2) as daemon:
         before = all_serving(daemon, 2)
