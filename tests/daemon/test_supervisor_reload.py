@@ -67,7 +67,7 @@ def test_what_is_under_way_is_answered_by_the_rules_it_began_with(tmp_path: Path
     slow = version(0).replace("0.01", "3")
     with running_daemon(tmp_path, {"load": slow}, QUICK) as daemon:
         started = Started([partial(told, daemon)] * 3)
-        until(lambda: serving(daemon)[0]["under_way"] == 3)
+        until(lambda: sum(one["under_way"] for one in serving(daemon)) == 3)
         rule_file(daemon).write_text(version(1))
         answer = Started([partial(reload, daemon)])
         assert set(started.values()) == {"0"}
