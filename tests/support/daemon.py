@@ -58,5 +58,7 @@ def running_daemon(folder: Path, rules: Mapping[str, str], toml: str = "", *, wo
     """Starts it and stops it by its pid; `rules` are sources by file name without .py."""
     port = free_port()
     conf = written(folder, rules, toml, port, workers=workers)
-    with running([sys.executable, "-m", "filterd", "run", "-c", str(conf)], ready=port, cwd=ROOT, patience=20.0) as process:
+    command = [sys.executable, "-m", "filterd", "run", "-c", str(conf)]
+    # A supervisor that is killed cannot tidy up behind itself, and its workers.
+    with running(command, ready=port, cwd=ROOT, patience=20.0, grace=20.0) as process:
         yield Daemon(port, process, conf)
