@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import psutil
 from gevent import socket
 from gevent.pywsgi import WSGIServer
 
@@ -77,6 +78,8 @@ protocol = "http"
 bind = "127.0.0.1:PORT"
 [rules]
 paths = "rules.py"
+[workers]
+count = 1
 [log]
 level = "error"
 """
@@ -110,6 +113,8 @@ def main() -> None:
 
 def _rounds(port: int, pid: int) -> list[dict[str, int]]:
     _wait_for(port)
+    (worker,) = psutil.Process(pid).children()
+    pid = worker.pid
     print(" ".join(f"{name:>12}" for name in ("messages", "greenlets", "objects", "descriptors", "memory")))
     counts = []
     for number in range(ROUNDS):

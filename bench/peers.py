@@ -23,6 +23,8 @@ protocol = "http"
 bind = "127.0.0.1:PORT"
 [rules]
 paths = "rules.py"
+[workers]
+count = 1
 [log]
 level = "error"
 """

@@ -291,7 +291,7 @@ def _census(daemon: Daemon) -> dict[str, Any]:
     """What the daemon holds while only this is under way."""
     (told,) = daemon.scan(MAIL, Queue_Id="census")["symbols"]["CENSUS"]["options"]
     found: dict[str, Any] = json.loads(told)
-    process = psutil.Process(daemon.process.pid)
+    (process,) = psutil.Process(daemon.process.pid).children()  # the worker of the supervisor
     sockets = Counter("udp" if one.type == SOCK_DGRAM else "tcp" for one in process.net_connections())
     found["descriptors"] = process.num_fds()
     found["memory"] = process.memory_info().rss // 1024

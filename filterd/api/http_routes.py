@@ -118,7 +118,9 @@ def collect_routes(modules: Iterable[ModuleType]) -> tuple[dict[str, Route], lis
                 )
     for module in modules:
         file = str(module.__file__)
-        tree = ast.parse(Path(file).read_bytes(), file)
+        # The text it was made of, which may not be what the file holds by now.
+        source = getattr(module.__loader__, "get_data", lambda path: Path(path).read_bytes())(file)
+        tree = ast.parse(source, file)
         problems += [
             RouteProblem(file, line, f"there is no route {name!r}") for name, line in _asked_for(tree) if name not in routes
         ]

@@ -10,10 +10,12 @@ import click
 
 from filterd import __version__
 from filterd.cli.check import check
+from filterd.cli.orders import reload, status, stop
 from filterd.cli.password import password
 from filterd.cli.rules import rules
 from filterd.cli.run import run
 from filterd.cli.scan import scan
+from filterd.cli.worker import worker
 
 __all__ = ["main"]
 
@@ -27,5 +29,5 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (run, scan, check, rules, password):
+for command in (run, scan, check, rules, password, reload, status, stop, worker):
     main.add_command(command)

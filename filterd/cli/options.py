@@ -4,6 +4,7 @@ Promises: all that is wrong is printed, one line for each mistake, and the comma
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from filterd.daemon.config import Config
     from filterd.engine.loader import Rules
 
-__all__ = ["configuration", "configured", "loaded"]
+__all__ = ["configuration", "configured", "loaded", "path_of"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,6 +32,13 @@ def configured(command: Command) -> Command:
     for option in _OPTIONS:
         command = option(command)
     return command
+
+
+def path_of(conf: str | None) -> Path:
+    """The file that `-c` names, or the one that is used without it; nothing is read."""
+    from filterd.daemon.origins import default_config_path
+
+    return default_config_path() if conf is None else Path(conf)
 
 
 def configuration(conf: str | None, rules: Sequence[str], sets: Sequence[str]) -> "Config":

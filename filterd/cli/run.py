@@ -3,13 +3,14 @@
 Promises: a configuration, a rule or an address that cannot be used ends it with exit code 2 before any mail is accepted.
 """
 
+import sys
 from collections.abc import Sequence
 
 import click
 
 from filterd.cli.check import summary
 from filterd.cli.exits import refuse
-from filterd.cli.options import configuration, configured, loaded
+from filterd.cli.options import configuration, configured, loaded, path_of
 
 __all__ = ["run"]
 
@@ -23,28 +24,18 @@ __all__ = ["run"]
 def run(conf: str | None, rules: Sequence[str], sets: Sequence[str], workers: int | None, check_only: bool) -> None:
     """Run the daemon in the foreground.
 
-    It ends in good order at TERM or Ctrl-C: what is under way is answered first.
+    It ends in good order at TERM or Ctrl-C: what is under way is answered first. HUP reloads, USR1 opens the log file again.
     """
     if workers is not None:
         sets = [*sets, f"workers.count={workers}"]
-    config = configuration(conf, rules, sets)
-    if not config.listen:
-        refuse(["listen: there is no listener, so nobody could bring a message"])
     if check_only:
+        config = configuration(conf, rules, sets)
+        if not config.listen:
+            refuse(["listen: there is no listener, so nobody could bring a message"])
         click.echo(summary(config, loaded(config)))
         return
 
-    from filterd.daemon.worker import Worker
-    from filterd.engine.loader import LoadError
-    from filterd.net.listen import BindError
+    from filterd.daemon.attempt import Options
+    from filterd.daemon.supervisor import Supervisor
 
-    worker = Worker(config)
-    try:
-        worker.start()
-    except LoadError as error:
-        refuse(error.problems)
-    except BindError as error:
-        refuse((error.strerror or "").splitlines())
-    except OSError as error:
-        refuse([f"cannot start: {error}"])  # the log's file, say
-    worker.run()
+    sys.exit(Supervisor(Options(conf, tuple(rules), tuple(sets)), path_of(conf)).run())

@@ -20,12 +20,13 @@ from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.hook_runs import Hooks
-from filterd.engine.hooks import collect_hooks
+from filterd.engine.hooks import WorkerInfo, collect_hooks
 from filterd.engine.loader import LoadError, Problem, Rules, load_rules
 from filterd.engine.matching import Element
 from filterd.engine.plan import OrderError, Plan
 from filterd.engine.registry import Rule
 from filterd.engine.scheduler import Engine
+from filterd.engine.texts import Texts
 from filterd.engine.words import collect_words
 from filterd.mail.results import GroupCap, Scoring, SymbolScore, action_name
 from filterd.mail.verdict import RuleFailure
@@ -76,16 +77,22 @@ def load(config: Config) -> Rules:
     return load_all(config, file_maps(config)).rules
 
 
-def load_all(config: Config, feeds: MapFeeds) -> Loaded:
+def load_all(config: Config, feeds: MapFeeds, texts: Texts | None = None) -> Loaded:
     """What the configuration names: rules in an order that works and with routes that exist, conditions over them.
 
     `feeds` are the maps that the rules get (`file_maps`), and are filled from their files. Raises LoadError with all that is
-    wrong, in those files and in the sections of the clients too.
+    wrong, in those files and in the sections of the clients too. With `texts` the rule files are those that were kept.
     """
     problems = client_problems(config) + password_problems(config) + read_files(feeds)
     token = loading_maps.set(feeds.maps)
     try:
-        rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
+        rules = load_rules(
+            config.rules.paths,
+            enable=config.rules.enable,
+            disable=config.rules.disable,
+            modules=config.modules,
+            texts=texts,
+        )
     except LoadError as error:
         raise LoadError([*problems, *error.problems]) from None
     finally:
@@ -165,13 +172,15 @@ def assemble(
     *,
     only: Collection[str] = (),
     on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
+    texts: Texts | None = None,
+    worker: WorkerInfo | None = None,
 ) -> Assembly:
     """Load the rules and put the engine together; `only` keeps the rules that make these symbols. Raises LoadError.
 
     In the main thread: the CPU guard uses its signals.
     """
     maps = file_maps(config)
-    loaded = load_all(config, maps)
+    loaded = load_all(config, maps, texts)
     rules = loaded.rules
     registered = rules.registry.rules.values()
     limits = config.limits
@@ -210,5 +219,5 @@ def assemble(
     if limits.burst_timeout:
         guard = CpuGuard(limits.burst_timeout, rules.code)
         guard.start()
-    hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code)
+    hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code, worker=worker)
     return Assembly(config, rules, engine, environment, guard, maps, hooks)

@@ -21,10 +21,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from filterd.daemon.keys import keys_at
-from filterd.daemon.origins import Table, Unreadable, canonical, dotted, merge, parse_set, read_table, shown_path, toml_text
+from filterd.daemon.origins import (
+    Table,
+    Unreadable,
+    canonical,
+    default_config_path,
+    dotted,
+    merge,
+    parse_set,
+    read_table,
+    shown_path,
+    toml_text,
+)
 from filterd.daemon.schema import Config
+from filterd.engine.texts import Texts
 
-__all__ = ["Config", "ConfigError", "Problem", "default_config_path", "load_config"]
+__all__ = ["Config", "ConfigError", "Problem", "default_config_path", "load_config", "written_table"]
 
 _WANTED = {
     "string_type": "a string",
@@ -61,19 +73,17 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
-def default_config_path() -> Path:
-    """conf/filterd.toml of the checkout that this package lies in, else the copy installed with the package."""
-    package = Path(__file__).resolve().parents[1]
-    in_checkout = package.parent / "conf" / "filterd.toml"
-    return in_checkout if in_checkout.is_file() else package / "_data" / "conf" / "filterd.toml"
+def load_config(
+    path: str | os.PathLike[str], *, sets: Sequence[str] = (), rules: Sequence[str] = (), texts: Texts | None = None
+) -> Config:
+    """The configuration of the file at `path`, its neighbours and the options; raises ConfigError with every mistake.
 
-
-def load_config(path: str | os.PathLike[str], *, sets: Sequence[str] = (), rules: Sequence[str] = ()) -> Config:
-    """The configuration of the file at `path`, its neighbours and the options; raises ConfigError with every mistake."""
+    The files are read through `texts`, where they may have been kept before.
+    """
     tree: Table = {}
     origins: dict[str, str] = {}
     problems: list[Problem] = []
-    for origin, layer in _layers(Path(path), sets, rules):
+    for origin, layer in _layers(Path(path), sets, rules, Texts() if texts is None else texts):
         if isinstance(layer, Unreadable):
             problems.append(Problem(f"{origin}:{layer.place}" if layer.place else origin, "", "", layer.text))
         else:
@@ -90,12 +100,19 @@ def load_config(path: str | os.PathLike[str], *, sets: Sequence[str] = (), rules
     return config
 
 
-def _layers(path: Path, sets: Sequence[str], rules: Sequence[str]) -> Iterator[tuple[str, Table | Unreadable]]:
-    scores = path.parent / "scores.toml"
-    local = sorted((path.parent / "local.d").glob("*.toml"))
-    for file in [scores, path, *local] if scores.is_file() else [path, *local]:
+def written_table(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Table:
+    """All layers merged, as far as they can be read, and nothing checked: for who must find a key in a broken configuration."""
+    tree: Table = {}
+    for _, layer in _layers(Path(path), sets, (), Texts()):
+        if not isinstance(layer, Unreadable):
+            merge(tree, canonical(layer), origin="", origins={})
+    return tree
+
+
+def _layers(path: Path, sets: Sequence[str], rules: Sequence[str], texts: Texts) -> Iterator[tuple[str, Table | Unreadable]]:
+    for file in texts.listing("configuration", lambda: _files(path)):
         try:
-            yield shown_path(file), read_table(file)
+            yield shown_path(file), read_table(file, texts.read)
         except Unreadable as unreadable:
             yield shown_path(file), unreadable
     for option in sets:
@@ -105,6 +122,12 @@ def _layers(path: Path, sets: Sequence[str], rules: Sequence[str]) -> Iterator[t
             yield "--set", unreadable
     if rules:
         yield "--rules", {"rules": {"paths": list(rules)}}
+
+
+def _files(path: Path) -> list[Path]:
+    scores = path.parent / "scores.toml"
+    local = sorted((path.parent / "local.d").glob("*.toml"))
+    return [scores, path, *local] if scores.is_file() else [path, *local]
 
 
 def _problem(fault: Mapping[str, Any], tree: Table, origins: Mapping[str, str]) -> Problem:

@@ -37,6 +37,7 @@ __all__ = [
     "Sentinel",
     "Servers",
     "Size",
+    "SocketPath",
     "Threshold",
     "Timeout",
     "TrustedProxy",
@@ -46,10 +47,17 @@ __all__ = [
 
 V = TypeVar("V")
 
+MOST_WORKERS = 1024
+"""Processes: more than any machine has CPUs for, and a typing error in the number stays harmless."""
+
 
 def _listed(value: object) -> object:
     """One value where a list is possible is a list of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _socket_path(value: object) -> str:
+    return units.address(f"unix:{value}" if not isinstance(value, Written) else Written(f"unix:{value}", value.folder)).path
 
 
 def _words(value: object) -> object:
@@ -60,7 +68,11 @@ def _words(value: object) -> object:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except PermissionError:
+        exists = True  # what root has seen to, a worker may not be able to see; who reads it will tell
+    if not exists:
         raise ValueError(f"does not exist (looked for {path})")
     return path
 
@@ -106,12 +118,12 @@ def _trusted_proxy(value: object) -> object:
     return value
 
 
-def _worker_count(value: object) -> int:
-    if type(value) is int and value > 1:
-        raise ValueError('is more than this version of filterd runs, which is one worker (1 or "auto")')
-    if value != "auto" and (type(value) is not int or value != 1):
-        raise ValueError('is not 1 or "auto"')
-    return 1
+def _worker_count(value: object) -> object:
+    if value == "auto":
+        return "auto"
+    if type(value) is not int or not 1 <= value <= MOST_WORKERS:
+        raise ValueError(f'is not a number of processes from 1 to {MOST_WORKERS}, or "auto"')
+    return value
 
 
 def _proxy(value: object) -> object:
@@ -179,7 +191,8 @@ Network: TypeAlias = Annotated[str, BeforeValidator(_network)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 TrustedProxy: TypeAlias = Annotated[str, BeforeValidator(_trusted_proxy)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_proxy)]
-WorkerCount: TypeAlias = Annotated[int, BeforeValidator(_worker_count)]
+SocketPath: TypeAlias = Annotated[str, BeforeValidator(_socket_path)]
+WorkerCount: TypeAlias = Annotated[int | Literal["auto"], BeforeValidator(_worker_count)]
 RecordType: TypeAlias = Annotated[
     Literal["a", "aaaa", "ptr", "txt", "spf", "mx", "ns", "soa", "cname", "srv", "tlsa", "caa", "any"],
     BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),

@@ -16,15 +16,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import gmtime, monotonic, strftime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from filterd.mail.request import ScanRequest
-from filterd.mail.verdict import RuleFailure, Verdict
-from filterd.task import Task
+if TYPE_CHECKING:  # the supervisor logs too, and has no use for gevent
+    from filterd.mail.request import ScanRequest
+    from filterd.mail.verdict import RuleFailure, Verdict
+    from filterd.task import Task
 
-__all__ = ["FailureLog", "MessageLog", "set_up_logging"]
+__all__ = ["FailureLog", "MessageLog", "reopen_log", "set_up_logging"]
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 REPEAT_AFTER = 60.0
@@ -125,6 +126,16 @@ def set_up_logging(format: str = "text", level: str = "info", file: Path | None 
             is_failing = True
 
     return write
+
+
+def reopen_log() -> None:
+    """Go on in a new file of the same name, where the old one was moved away; raises OSError, and then all is as before."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            old = handler.stream
+            handler.stream = handler._open()
+            assert old is not None  # it is opened with the handler
+            old.close()
 
 
 class MessageLog:
@@ -244,7 +255,7 @@ class FailureLog:
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
         self._remembered = remembered
 
-    def __call__(self, task: Task, failure: RuleFailure) -> None:
+    def __call__(self, task: "Task", failure: "RuleFailure") -> None:
         extra = {"task_id": task.id, "queue_id": task.queue_id, "rule": failure.rule}
         if not failure.traceback:
             self._log.warning("%s", failure, extra=extra)

@@ -7,13 +7,23 @@ path means the same whatever the working directory; a file that cannot be read o
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filterd.daemon.units import Written
 
-__all__ = ["Unreadable", "canonical", "dotted", "merge", "parse_set", "read_table", "shown_path", "toml_text"]
+__all__ = [
+    "Unreadable",
+    "canonical",
+    "default_config_path",
+    "dotted",
+    "merge",
+    "parse_set",
+    "read_table",
+    "shown_path",
+    "toml_text",
+]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NUMBER = re.compile(r"[0-9]+")
@@ -33,10 +43,17 @@ class Unreadable(Exception):
         self.place = place
 
 
-def read_table(path: Path) -> Table:
+def default_config_path() -> Path:
+    """conf/filterd.toml of the checkout that this package lies in, else the copy installed with the package."""
+    package = Path(__file__).resolve().parents[1]
+    in_checkout = package.parent / "conf" / "filterd.toml"
+    return in_checkout if in_checkout.is_file() else package / "_data" / "conf" / "filterd.toml"
+
+
+def read_table(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Table:
     """The table of a TOML file, its strings `Written`; raises Unreadable."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise Unreadable("there is no such file") from None
     except IsADirectoryError:

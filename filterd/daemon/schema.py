@@ -34,11 +34,11 @@ from filterd.daemon.fields import (
     Threshold,
     Timeout,
     TrustedProxy,
-    WorkerCount,
     nothing,
 )
 from filterd.daemon.milter_keys import MilterKeys
 from filterd.daemon.origins import dotted
+from filterd.daemon.schema_processes import Supervisor, Workers
 from filterd.daemon.schema_reply import Conditions, Header, Headers, Log, SettingsMap
 from filterd.daemon.section import Section
 
@@ -65,6 +65,7 @@ __all__ = [
     "Section",
     "SettingsMap",
     "Store",
+    "Supervisor",
     "Symbol",
     "Workers",
 ]
@@ -85,12 +86,6 @@ class AnyListener(Section):
 
 class Listener(MilterKeys, ControlKeys, AnyListener):
     """`[listen.NAME]`: a front door, with the keys of its protocol."""
-
-
-class Workers(Section):
-    """`[workers]`: how many processes; "auto" is 1 in this version."""
-
-    count: WorkerCount = 1
 
 
 class Rules(Section):
@@ -318,6 +313,7 @@ class Config(Section):
 
     listen: Named[Listener] = Field(default_factory=nothing)
     workers: Workers = Workers()
+    supervisor: Supervisor = Supervisor()
     rules: Rules = Rules()
     limits: Limits = Limits()
     dns: Dns = Dns()

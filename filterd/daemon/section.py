@@ -1,4 +1,4 @@
-"""What every section of the configuration is: a table of known keys, each of its type."""
+"""What every section of the configuration is: a table with known keys, each of a known type, that nobody changes."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -12,12 +12,13 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filterd.engine.registry import Rule
-from filterd.mail.verdict import Verdict
-from filterd.net.counters import Counters
-from filterd.net.listen import Listener
+if TYPE_CHECKING:  # the supervisor adds up what workers have counted, and has no use for gevent
+    from filterd.engine.registry import Rule
+    from filterd.mail.verdict import Verdict
+    from filterd.net.counters import Counters
+    from filterd.net.listen import Listener
 
 __all__ = ["LATE_BUCKETS", "SCAN_BUCKETS", "Statistics", "merged", "rebased", "remains"]
 

@@ -5,6 +5,7 @@ Promises:
 * In a hook every call works that works in a rule, and what it opened is closed when the hook ends.
 * What a hook raises is told with the hook's name and the traceback from the user's own line on, and costs nothing else: but
   for `on_load`, whose failure is `LoadError`.
+* A hook of `scope="once"` runs from `elect` to `resign`: whoever calls these sees to it that one worker is elected at a time.
 * `finish` stops what runs, lets every `finally` run, calls the `on_finish` hooks at the same time, and returns in time.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 import gevent
 
-from filterd.engine.hooks import Hook, WorkerInfo
+from filterd.engine.hooks import Hook, HookScopeName, WorkerInfo
 from filterd.engine.loader import LoadError, Problem
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.net.event import Event
@@ -99,8 +100,30 @@ class HookScope(Scope):
         return job.value
 
 
+class _Living:
+    """Hooks that live beside the messages, and end together."""
+
+    def __init__(self) -> None:
+        self.ending = Event()
+        self.running: dict[HookScope, None] = {}
+        self.greenlets: list[Any] = []
+
+    def end(self, loop: Any, seconds: float) -> None:
+        """Stop what runs, let every `finally` run, give up after so many seconds."""
+        until = monotonic() + seconds
+        self.ending.set()
+        for scope in self.running:
+            loop.run_callback(scope.jobs.stop, Stop("the worker ends", "cancelled"))
+        gevent.joinall(self.greenlets, timeout=max(until - monotonic(), 0.0))
+        late = [greenlet for greenlet in self.greenlets if not greenlet.dead]
+        if late:
+            log.error("%d hooks did not end in time", len(late))
+            gevent.killall(late, block=False)
+
+
 class Hooks:
-    """The hooks of one worker: `load` before it accepts messages, `start` when it does, `finish` at its end.
+    """The hooks of one worker: `load` before it accepts messages, `start` when it does, `finish` at its end; in between it may
+    be elected to run those that run once among all workers.
 
     `files` are the rule files, by which the user's own lines are told.
     """
@@ -109,12 +132,11 @@ class Hooks:
         self, hooks: Iterable[Hook], environment: Environment, *, files: Collection[str] = (), worker: WorkerInfo | None = None
     ) -> None:
         self._worker = WorkerInfo() if worker is None else worker
-        self._hooks = [hook for hook in hooks if hook.scope == "worker" or self._worker.number == 0]
+        self._hooks = tuple(hooks)
         self._environment = environment
         self._files = files
-        self._ending = Event()
-        self._running: dict[HookScope, None] = {}
-        self._living: list[Any] = []
+        self._each = _Living()
+        self._once: _Living | None = None
         self._is_loaded = False
 
     def load(self) -> None:
@@ -122,7 +144,7 @@ class Hooks:
         problems = []
         for hook in self._of("on_load"):
             try:
-                self._call(hook)
+                self._call(hook, self._each)
             except (Exception, Stop) as error:  # noqa: BLE001 - a hook may raise anything, and the next one is tried
                 where = innermost_line(error, self._files) or hook.place
                 told = f"{hook.title}: {_text_of(error)}"
@@ -132,43 +154,51 @@ class Hooks:
         self._is_loaded = True
 
     def start(self) -> None:
-        """Begin with the periodic and the background hooks."""
-        for kind, live in (("periodic", self._repeat), ("background", self._keep_up)):
-            self._living += [gevent.spawn(live, hook) for hook in self._of(kind)]
+        """Begin with the periodic and the background hooks of each worker."""
+        self._begin(self._each, "worker")
+
+    def elect(self) -> None:
+        """Begin with those that run in one worker only: this is the one."""
+        if self._once is None:
+            self._once = _Living()
+            self._begin(self._once, "once")
+
+    def resign(self, seconds: float) -> None:
+        """End those that run in one worker only: another one may be elected when this returns."""
+        if self._once is not None:
+            self._once.end(self._environment.crew.hub.loop, seconds)
+            self._once = None
 
     def finish(self, seconds: float) -> None:
         """Stop what runs, then call the `on_finish` hooks, all within about so many seconds, at least LEAST_FINISH."""
         end = monotonic() + max(seconds, LEAST_FINISH)
-        self._ending.set()
-        loop = self._environment.crew.hub.loop
-        for scope in self._running:
-            loop.run_callback(scope.jobs.stop, Stop("the worker ends", "cancelled"))
-        gevent.joinall(self._living, timeout=max(end - monotonic(), 0.0))
-        late = [greenlet for greenlet in self._living if not greenlet.dead]
-        if late:
-            log.error("%d hooks did not end in time", len(late))
-            gevent.killall(late, block=False)
+        self.resign(end - monotonic())
+        self._each.end(self._environment.crew.hub.loop, max(end - monotonic(), 0.0))
         if self._is_loaded:
             left = max(end - monotonic(), LEAST_FINISH)
-            gevent.joinall([gevent.spawn(self._tried, hook, left) for hook in self._of("on_finish")])
+            gevent.joinall([gevent.spawn(self._tried, hook, self._each, left) for hook in self._of("on_finish")])
+
+    def _begin(self, living: _Living, scope: HookScopeName) -> None:
+        for kind, live in (("periodic", self._repeat), ("background", self._keep_up)):
+            living.greenlets += [gevent.spawn(live, hook, living) for hook in self._of(kind) if hook.scope == scope]
 
     def _of(self, kind: str) -> list[Hook]:
         return [hook for hook in self._hooks if hook.kind == kind]
 
-    def _call(self, hook: Hook, budget: float | None = None) -> Any:
+    def _call(self, hook: Hook, living: _Living, budget: float | None = None) -> Any:
         scope = HookScope(hook, self._environment, budget)
-        self._running[scope] = None
+        living.running[scope] = None
         try:
             return scope.perform(lambda: hook.call(self._worker))
         finally:
-            del self._running[scope]
+            del living.running[scope]
 
-    def _tried(self, hook: Hook, budget: float | None = None) -> tuple[bool, Any]:
+    def _tried(self, hook: Hook, living: _Living, budget: float | None = None) -> tuple[bool, Any]:
         """Whether it went well, and its value; what went wrong is in the log."""
         try:
-            return True, self._call(hook, budget)
+            return True, self._call(hook, living, budget)
         except (Exception, Stop) as error:  # noqa: BLE001 - a hook may raise anything, and the worker goes on
-            if not self._ending.happened or not isinstance(error, Stop) or error.kind != "cancelled":
+            if not living.ending.happened or not isinstance(error, Stop) or error.kind != "cancelled":
                 self._tell(hook, error)
             return False, None
 
@@ -177,11 +207,11 @@ class Hooks:
         traceback = None if _is_expected(error) else story(error, self._files)
         log.error("%s: %s (%s)", hook.title, _text_of(error), where, extra={"traceback": traceback, "rule": hook.title})
 
-    def _repeat(self, hook: Hook) -> None:
+    def _repeat(self, hook: Hook, living: _Living) -> None:
         seconds = hook.seconds
         # The sleep ends early when the worker does.
-        while not self._ending.wait(until=monotonic() + seconds + hook.jitter * random()):  # noqa: S311 - no secret
-            _, value = self._tried(hook)
+        while not living.ending.wait(until=monotonic() + seconds + hook.jitter * random()):  # noqa: S311 - no secret
+            _, value = self._tried(hook, living)
             if value is False:
                 log.info("%s: ended by itself", hook.title)
                 return
@@ -193,12 +223,12 @@ class Hooks:
                     return
                 seconds = float(value)
 
-    def _keep_up(self, hook: Hook) -> None:
+    def _keep_up(self, hook: Hook, living: _Living) -> None:
         pause = FIRST_PAUSE
         while True:
             began = monotonic()
-            is_well, _ = self._tried(hook)
-            if self._ending.happened:
+            is_well, _ = self._tried(hook, living)
+            if living.ending.happened:
                 return
             if hook.restart == "never" or (is_well and hook.restart == "on-error"):
                 log.info("%s: has ended and is not started again (restart=%r)", hook.title, hook.restart)
@@ -206,7 +236,7 @@ class Hooks:
             if is_well or monotonic() - began > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             log.warning("%s: has ended and is started again in %g s", hook.title, pause)
-            if self._ending.wait(until=monotonic() + pause):
+            if living.ending.wait(until=monotonic() + pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args, overload
 
 from filterd.engine.registry import RegistrationError
 
-__all__ = ["HOOKS", "Hook", "WorkerInfo", "background", "collect_hooks", "on_finish", "on_load", "periodic"]
+__all__ = ["HOOKS", "Hook", "HookScopeName", "WorkerInfo", "background", "collect_hooks", "on_finish", "on_load", "periodic"]
 
 HOOKS = "__filterd_hooks__"
 """The name under which a rule file's module keeps its hooks, in the order they were marked."""

@@ -11,7 +11,7 @@ Promises:
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -23,6 +23,8 @@ from typing import Any
 
 from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
+from filterd.engine.rule_files import NOT_RULES, Problem, rule_files
+from filterd.engine.texts import Texts
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.engine.words import WORDS
 from filterd.task import loading_modules
@@ -30,19 +32,6 @@ from filterd.task import loading_modules
 __all__ = ["LoadError", "Problem", "Rules", "load_rules"]
 
 _PACKAGE = "filterd_rules"
-_NOT_RULES = ("_", "test_", ".")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a rule file: where (`file` or `file:line`), what, and the traceback from the user's frame on."""
-
-    where: str
-    text: str
-    traceback: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.text}" + (f"\n{self.traceback}" if self.traceback else "")
 
 
 class LoadError(Exception):
@@ -76,27 +65,28 @@ def load_rules(
     enable: Sequence[str] = ("*",),
     disable: Sequence[str] = (),
     modules: Mapping[str, Mapping[str, Any]] | None = None,
+    texts: Texts | None = None,
 ) -> Rules:
     """Load every rule file of the folders (a single file may be named too).
 
     `enable` and `disable` are patterns for the names of rules and of rule files (without `.py`); a disabled file is not even
-    imported, and a virtual symbol goes with its rule. `modules` are the `[modules.*]` tables of the configuration. Raises
-    LoadError.
+    imported, and a virtual symbol goes with its rule. `modules` are the `[modules.*]` tables of the configuration. With `texts`
+    that were kept the files are what they were then. Raises LoadError.
     """
     registry = Registry()
     problems: list[Problem] = []
     found: dict[Path, None] = {}
     for folder in folders:
-        files, wrong = rule_files(Path(folder))
+        files, wrong = rule_files(Path(folder), texts)
         found.update(dict.fromkeys(files))
         problems += wrong
     unseen = [file for file in found if _matches(file.stem, disable)]
-    loaded = _modules_of([file for file in found if file not in unseen])
+    loaded = _modules_of([file for file in found if file not in unseen], texts)
     shared: list[ModuleType] = []
     token = loading_modules.set(modules or {})
     try:
         for folder in dict.fromkeys(file.parent for file in loaded):
-            with _siblings_of(folder, shared):
+            with _siblings_of(folder, shared, texts):
                 for file in (file for file in loaded if file.parent == folder):
                     wrong = load_file(loaded[file], file, registry)
                     problems += wrong
@@ -104,7 +94,8 @@ def load_rules(
     finally:
         loading_modules.reset(token)
     problems += [problem for module in shared for problem in _strays(module)]
-    problems += _unknown_names(registry, [file.stem for file in found], unseen, enable=enable, disable=disable)
+    unseen_texts = [_text_of(file, texts) for file in unseen]
+    problems += _unknown_names(registry, [file.stem for file in found], unseen_texts, enable=enable, disable=disable)
     if problems:
         raise LoadError(problems)
     _drop_unwanted(registry.rules, enable, disable)
@@ -113,24 +104,7 @@ def load_rules(
     )
 
 
-def rule_files(folder: Path) -> tuple[list[Path], list[Problem]]:
-    """The rule files of a folder, sorted by name, or the one file that is named."""
-    if folder.is_file():
-        if folder.suffix != ".py":
-            return [], [Problem(str(folder), "the name of a rule file ends with .py")]
-        return [folder.resolve()], []
-    try:
-        inside = sorted(folder.iterdir())
-    except FileNotFoundError:
-        return [], [Problem(str(folder), "this rules folder does not exist")]
-    except OSError as error:
-        return [], [Problem(str(folder), f"this rules folder cannot be read: {error.strerror}")]
-    return [
-        file.resolve() for file in inside if file.suffix == ".py" and not file.name.startswith(_NOT_RULES) and not file.is_dir()
-    ], []
-
-
-def _modules_of(files: Iterable[Path]) -> dict[Path, ModuleType]:
+def _modules_of(files: Iterable[Path], texts: Texts | None) -> dict[Path, ModuleType]:
     """A module for each file, not yet executed, with a name of its own even where files of two folders have the same."""
     modules: dict[Path, ModuleType] = {}
     taken: set[str] = set()
@@ -139,7 +113,8 @@ def _modules_of(files: Iterable[Path]) -> dict[Path, ModuleType]:
     for file in files:
         name = next(name for name in (f"{file.stem}_{n}" if n > 1 else file.stem for n in count(1)) if name not in taken)
         taken.add(name)
-        spec = spec_from_file_location(f"{_PACKAGE}.{name}", file)
+        full = f"{_PACKAGE}.{name}"
+        spec = spec_from_file_location(full, file, loader=texts.loader(full, file) if texts is not None else None)
         assert spec is not None  # it is None only for names that do not end with .py
         modules[file] = module_from_spec(spec)
     return modules
@@ -185,16 +160,18 @@ def problem_of(error: BaseException, file: Path) -> Problem:
 
 
 @contextmanager
-def _siblings_of(folder: Path, shared: list[ModuleType]) -> Iterator[None]:
+def _siblings_of(folder: Path, shared: list[ModuleType], texts: Texts | None) -> Iterator[None]:
     """Let what is imported meanwhile import from the folder, and take what was out of `sys.modules` into `shared` afterwards:
     the next folder has its own.
 
     Last on the path, because a rule file may be called `redis.py` or `email.py`, and others mean something else by that.
     """
     path, modules = sys.path[:], set(sys.modules)
-    sys.path.append(str(folder))
+    if texts is None:
+        sys.path.append(str(folder))
     try:
-        yield
+        with texts.importable(folder) if texts is not None else nullcontext():
+            yield
     finally:
         sys.path[:] = path
         # The listing of the folder that the import system keeps may be out of date the next time.
@@ -212,7 +189,7 @@ def _lies_in(folder: Path, name: str) -> bool:
 
 def _strays(module: ModuleType) -> list[Problem]:
     """Rules that would be lost without a word. Another rule file is imported for itself too."""
-    if not module.__name__.startswith(_NOT_RULES):
+    if not module.__name__.startswith(NOT_RULES):
         return []
     lost = [(one.place, one.name) for one in getattr(module, MARKS, ())]
     lost += [(one.place, one.title) for one in getattr(module, HOOKS, ())]
@@ -224,10 +201,9 @@ def _strays(module: ModuleType) -> list[Problem]:
 
 
 def _unknown_names(
-    registry: Registry, stems: Sequence[str], unseen: Iterable[Path], *, enable: Sequence[str], disable: Sequence[str]
+    registry: Registry, stems: Sequence[str], texts: Sequence[str], *, enable: Sequence[str], disable: Sequence[str]
 ) -> Iterator[Problem]:
-    # A name that stands in a file which was not loaded may well be a rule of it.
-    texts = [_text_of(file) for file in unseen]
+    # A name that stands in a file which was not loaded may well be a rule of it: `texts` are those files.
     for one in registry.orphans():
         if not any(str(one.parent) in text for text in texts):
             yield Problem(one.place, f"virtual symbol {one.name!r} has the parent {one.parent!r}, which is no rule")
@@ -241,9 +217,9 @@ def _unknown_names(
             yield Problem(key, f"no rule or rule file is called {pattern!r}{advice}")
 
 
-def _text_of(file: Path) -> str:
+def _text_of(file: Path, texts: Texts | None) -> str:
     try:
-        return file.read_text(errors="replace")
+        return (file.read_bytes() if texts is None else texts.read(file)).decode(errors="replace")
     except OSError:
         return ""
 

@@ -193,8 +193,8 @@ class Scan(Task):
         super().close()
         if self.timer is not None:
             self.timer.close()
-        # Without these the message goes with its last reference. In their circles it would wait for the garbage collector, which
-        # takes a sixth of all time to find it, and the next message would get memory that is in no cache.
+        # Without these the message goes with its last reference. In their circles it would wait for the garbage collector:
+        # that took a sixth of all time, and the next message got memory that was in no cache.
         self.order.end()
         del self.jobs
 

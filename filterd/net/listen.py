@@ -4,7 +4,8 @@ Promises:
 
 * One connection is accepted per turn of the loop, so that several processes share one socket fairly.
 * At `max_connections` accepting pauses: callers wait in the kernel's queue, nobody is refused.
-* `drain` stops accepting, ends connections that are between two requests and lets the others finish.
+* `drain` stops accepting, ends connections that are between two requests and lets the others finish. One that has not asked
+   yet is given a moment to: it was accepted, so it has a right to an answer.
 * With `proxies` a connection from one of them is that of the client it is forwarded for, before anything is served.
 * What fails while serving one connection closes that connection and is reported; nothing else notices.
 """
@@ -12,26 +13,13 @@ Promises:
 import os
 from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
-from errno import EADDRINUSE, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from logging import INFO, WARNING, getLogger
-from pathlib import Path
-from socket import (
-    AF_INET,
-    AF_INET6,
-    AF_UNIX,
-    IPPROTO_TCP,
-    SO_REUSEADDR,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
-)
-from stat import S_ISSOCK
-from time import monotonic
+from socket import IPPROTO_TCP, MSG_PEEK, SOCK_STREAM, TCP_NODELAY
 from typing import Any
 
 from filterd.net.greenlets import Batch, Crew, Stop
+from filterd.net.plain import BindError, open_socket
 from filterd.net.proxies import FirstBytes, Proxies, client_of
 from filterd.net.stream import READ_SIZE, Address, Stream, peer_name
 from filterd.outcome import RequestFailed
@@ -41,52 +29,13 @@ __all__ = ["BindError", "Connection", "Listener", "open_socket"]
 
 log = getLogger("filterd.listen")
 
-BACKLOG = 1024
+FIRST_REQUEST = 2.0
+"""Seconds in a drain for a connection that has been accepted and has not said anything yet."""
+
 PAUSE = 0.1
 """Seconds without accepting when the process is out of descriptors or memory: trying at once would only burn the CPU."""
 
 _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
-
-
-class BindError(OSError):
-    """A listening address cannot be used; `strerror` names it."""
-
-
-def open_socket(address: Address, *, mode: int | None = None, backlog: int = BACKLOG) -> Socket:
-    """A listening socket. A unix socket nobody listens on any more is replaced, nothing else is. Raises BindError."""
-    family = AF_UNIX if isinstance(address, str) else AF_INET6 if ":" in address[0] else AF_INET
-    sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
-    try:
-        if isinstance(address, str):
-            _clear_stale(address)
-            before = os.umask(0o777 & ~(0o600 if mode is None else mode))
-            try:
-                sock.bind(address)
-            finally:
-                os.umask(before)
-        else:
-            sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-            sock.bind(address)
-        sock.listen(backlog)
-    except OSError as error:
-        sock.close()
-        raise BindError(error.errno, f"cannot listen on {peer_name(address)}: {error.strerror or error}") from None
-    return sock
-
-
-def _clear_stale(path: str) -> None:
-    try:
-        if not S_ISSOCK(Path(path).stat().st_mode):
-            raise OSError(EADDRINUSE, "there is a file at that path, and it is no socket")
-    except FileNotFoundError:
-        return
-    probe = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-    try:
-        if probe.connect_ex(path) == 0:
-            raise OSError(EADDRINUSE, "somebody is listening there")
-    finally:
-        probe.close()
-    Path(path).unlink(missing_ok=True)
 
 
 class Connection(Stream):
@@ -97,15 +46,34 @@ class Connection(Stream):
     Whoever decides whom to trust asks these, and not the socket: that one ends at the proxy.
     """
 
-    __slots__ = ("busy", "client", "header", "is_local", "listener")
+    __slots__ = ("_busy", "client", "header", "is_fresh", "is_local", "listener")
 
     def __init__(self, sock: Socket, peer: str, listener: "Listener", client: Address | None = None) -> None:
         super().__init__(sock, peer)
         self.listener = listener
-        self.busy = False
         self.client = client
         self.is_local = isinstance(client, str)
         self.header: Header | None = None
+        self._busy = False
+        self.is_fresh = True
+        """It has never been busy."""
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._busy = busy
+        self.is_fresh = False
+
+    @property
+    def has_data(self) -> bool:
+        """Something has arrived that nobody has read yet; the end of the stream is nothing."""
+        try:
+            return self.sock is not None and bool(self.sock.recv(1, MSG_PEEK))
+        except OSError:
+            return False
 
     @property
     def draining(self) -> bool:
@@ -209,6 +177,8 @@ class Listener:
         self._pause: Any = None
         self._accepting = False
         self._batch = _Connections(self)
+        self._timers: list[Any] = []
+        self._cut = 0
 
     def start(self) -> None:
         """Begin to accept."""
@@ -263,6 +233,15 @@ class Listener:
         if self._watcher is not None:
             self._resume()
 
+    def take_in(self) -> None:
+        """Accept all who wait in the queue, as far as `max_connections` allows: the socket is about to close for good, and
+        whoever was still in its queue then would be turned away.
+        """
+        before = -1
+        while self._accepting and self.accepted != before:
+            before = self.accepted
+            self._accept()
+
     def stop_accepting(self) -> None:
         """Accept no more; the socket is closed in this process."""
         self.draining = True
@@ -278,26 +257,34 @@ class Listener:
     def drain(self, seconds: float) -> int:
         """Stop accepting, end idle connections, give the others so many seconds, then cut them. Returns how many were cut."""
         self.stop_accepting()
-        end = monotonic() + seconds
         loop = self.crew.hub.loop
         loop.run_callback(self._end_idle)
-        timer = loop.timer(max(end - monotonic(), 0.0))
-        cut = 0
-
-        def overdue() -> None:
-            nonlocal cut
-            cut = len(self._batch.waiting)
-            self._batch.stop(Stop("the worker ends", "cancelled"))
-
-        timer.start(overdue, update=True)
+        self._later(min(FIRST_REQUEST, seconds), self._end_idle, 1)
+        self.cut(seconds)
         try:
             self._batch.join()
         finally:
-            timer.close()
-        return cut
+            for timer in self._timers:
+                timer.close()
+        return self._cut
 
-    def _end_idle(self) -> None:
+    def cut(self, seconds: float) -> None:
+        """During a drain: end what is left after so many seconds, if that is earlier than was said before."""
+        self._later(seconds, self._overdue)
+
+    def _later(self, seconds: float, callback: Callable[..., object], *words: Any) -> None:
+        timer = self.crew.hub.loop.timer(max(seconds, 0.0))
+        timer.start(callback, *words, update=True)
+        self._timers.append(timer)
+
+    def _overdue(self) -> None:
+        self._cut += len(self._batch.waiting)
+        self._batch.stop(Stop("the worker ends", "cancelled"))
+
+    def _end_idle(self, fresh: int = 0) -> None:
+        # What has arrived but was not read yet is a request like any other.
         for runner in tuple(self._batch.waiting):
-            if runner.job is not None and not runner.job.busy:
+            job = runner.job
+            if job is not None and not job.busy and job.is_fresh <= fresh and not job.has_data:
                 self.crew.stop(runner, Stop("the worker ends", "cancelled"))
         self._batch._wake()

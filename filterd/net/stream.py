@@ -34,15 +34,13 @@ from typing import Any
 from gevent import get_hub, getcurrent, sleep
 
 from filterd.net.greenlets import Stop
+from filterd.net.plain import Address, peer_name
 from filterd.outcome import Failure, Kind, RequestFailed
 
 __all__ = ["Address", "Buffer", "Data", "Stream", "failed", "gather", "peer_name", "wait"]
 
 # The C socket: never replaced by monkey patching, so this module is the same in a patched process and in a plain one.
 Socket = _socket.socket
-
-Address = tuple[str, int] | str
-"""`(ip, port)` or the path of a unix socket. Names are resolved before they come here."""
 
 Buffer = bytes | bytearray | memoryview
 Data = Buffer | str | Iterable[Buffer | str]
@@ -60,14 +58,6 @@ _STEPS = {"connect": "connect to", "tls": "TLS handshake with", "read": "read fr
 def failed(text: str, kind: Kind, *, peer: str, phase: str, since: float, partial: bytes = b"") -> RequestFailed:
     """The exception for a step that did not work; `since` is the moment its request began."""
     return RequestFailed(Failure(text, kind=kind, peer=peer, phase=phase, elapsed=monotonic() - since, partial=partial))
-
-
-def peer_name(address: Address) -> str:
-    """How a peer is called in texts: `127.0.0.1:6379`, `[::1]:6379`, `unix:/run/x.sock`."""
-    if isinstance(address, str):
-        return f"unix:{address}"
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def wait(watcher: Any, until: float | None, *, phase: str, peer: str) -> bool:

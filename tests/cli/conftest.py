@@ -93,6 +93,8 @@ protocol = "http"
 bind = ["127.0.0.1:{port}", "unix:scan.sock"]
 [rules]
 paths = ["rules"]
+[workers]
+count = 1
 [log]
 format = "text"
 """

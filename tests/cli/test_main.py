@@ -17,9 +17,12 @@ def test_help_names_every_command(run: Callable[..., Result]) -> None:
     assert [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()] == [
         "check",
         "password",
+        "reload",
         "rules",
         "run",
         "scan",
+        "status",
+        "stop",
     ]
 
 

@@ -83,6 +83,7 @@ def test_a_daemon_without_a_door_is_refused(folder: Path, run: Callable[..., Res
 
 def test_workers_is_a_setting(config: Callable[..., str], run: Callable[..., Result]) -> None:
     assert run("run", "--check-only", "--workers", "1", "-c", config()).exit_code == 0
-    result = run("run", "--check-only", "--workers", "2", "-c", config())
+    assert run("run", "--check-only", "--workers", "3", "-c", config()).exit_code == 0
+    result = run("run", "--check-only", "--workers", "3000", "-c", config())
     assert result.exit_code == 2
     assert "workers.count" in result.stderr

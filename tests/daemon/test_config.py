@@ -50,7 +50,7 @@ def test_each_layer_is_merged_over_those_before_it(folder: Path) -> None:
     assert config.limits.task_timeout == 3.0
     assert config.limits.message == 2
     assert config.limits.burst_timeout == 1.0
-    assert config.workers.count == 1
+    assert config.workers.count == "auto"
     assert {key: config.origin(f"limits.{key}") for key in ("tasks", "task_timeout", "message", "burst_timeout")} == {
         "tasks": "local.d/b.toml",
         "task_timeout": "local.d/a.toml",

@@ -5,7 +5,7 @@ from filterd.daemon.schema import Config
 
 
 def test_the_keys_of_a_table_are_known_by_its_place() -> None:
-    assert keys_at(())[:3] == ["listen", "workers", "rules"]
+    assert keys_at(())[:3] == ["listen", "workers", "supervisor"]
     assert keys_at(("actions",)) == ["reject", "soft reject", "rewrite subject", "add header", "greylist"]
     assert keys_at(("symbols", "ANY")) == ["score", "group", "groups", "description", "one_shot", "nshots"]
     assert keys_at(("dns", "fake_records", 3)) == ["name", "type", "replies", "rcode"]

@@ -24,7 +24,7 @@ def test_an_empty_file_is_a_configuration() -> None:
         ({"limits": {"task_timeout": "500ms"}}, "limits.task_timeout", 0.5),
         ({"limits": {"message": "10k"}}, "limits.message", 10_240),
         ({"limits": {"burst_timeout": 0}}, "limits.burst_timeout", 0.0),
-        ({"workers": {"count": "auto"}}, "workers.count", 1),
+        ({"workers": {"count": "auto"}}, "workers.count", "auto"),
         ({"rules": {"enable": "A*"}}, "rules.enable", ("A*",)),
         ({"dns": {"nameservers": "127.0.0.53, ::1 [::1]:5353"}}, "dns.nameservers",
          (Address("127.0.0.53", 53), Address("::1", 53), Address("::1", 5353))),

@@ -16,6 +16,7 @@ import pytest
 from filterd.daemon.assembly import Assembly
 from filterd.daemon.books import Books
 from filterd.daemon.config import Config
+from filterd.daemon.link import Link
 from filterd.daemon.logs import MessageLog
 from filterd.daemon.statistics import Statistics
 from filterd.daemon.worker import Worker
@@ -84,7 +85,7 @@ def test_a_message_that_filterd_itself_fails_on_is_counted_and_has_its_line() ->
         raise LookupError("a fault of ours")
 
     lines: list[str] = []
-    worker = Worker(Config())
+    worker = Worker(Config(), cast("Link", None), {})
     worker._assembly = cast("Assembly", SimpleNamespace(engine=SimpleNamespace(scan=broken)))
     worker.books = cast("Books", SimpleNamespace(statistics=Statistics()))
     worker._tell = MessageLog(lines.append)

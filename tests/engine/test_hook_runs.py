@@ -212,13 +212,31 @@ def test_what_the_child_of_a_hook_raises_is_told_too(caplog: pytest.LogCaptureFi
     assert lines(caplog)[0].startswith("periodic hook: ValueError: in the child")
 
 
-def test_once_means_in_the_first_worker_only() -> None:
+@pytest.mark.parametrize("kind", ["periodic", "background"])
+def test_once_means_from_the_election_to_the_resignation(kind: str) -> None:
     ran: list[str] = []
-    for number in (0, 1):
-        hook = hook_of("on_load", lambda worker: ran.append(f"once {worker.number}"), scope="once")
-        everywhere = hook_of("on_load", lambda worker: ran.append(f"each {worker.number}"))
-        hooks_of(hook, everywhere, worker=WorkerInfo(number, 2)).load()
-    assert ran == ["once 0", "each 0", "each 1"]
+
+    def once() -> None:
+        ran.append("begins")
+        try:
+            sleep(60)
+        finally:
+            ran.append("ends")
+
+    with started(hook_of(kind, once, scope="once"), hook_of("periodic", lambda: ran.append("each"))) as hooks:
+        until(lambda: ran.count("each") > 2)
+        assert set(ran) == {"each"}
+        hooks.elect()
+        hooks.elect()
+        until(lambda: "begins" in ran)
+        hooks.resign(1.0)
+        hooks.resign(1.0)
+        assert [one for one in ran if one != "each"] == ["begins", "ends"]
+        ran.clear()
+        until(lambda: "each" in ran)
+        hooks.elect()
+        until(lambda: "begins" in ran)
+    assert [one for one in ran if one != "each"] == ["begins", "ends"]
 
 
 # -- background

@@ -3,12 +3,14 @@
 import logging
 import os
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import gevent
 import pytest
 
+from filterd.net import listen
 from filterd.net.greenlets import Crew
 from filterd.net.listen import BindError, Connection, Listener, open_socket
 from tests.support.client import Client
@@ -147,3 +149,81 @@ def test_accepting_goes_on_after_descriptors_ran_out(caplog: pytest.LogCaptureFi
     assert client.read_all() == b"hello\n"
     client.sock.close()
     listener.drain(0.1)
+
+
+def talking(connection: Connection) -> None:
+    """Answers each line with itself, and is between two requests after that."""
+    while data := connection.read(until=None):
+        connection.busy = True
+        if data == b"slow\n":
+            gevent.sleep(0.1)
+        connection.write(data, until=None)
+        connection.busy = False
+        if connection.draining:
+            return
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    listener = Listener(open_socket(("127.0.0.1", 0)), talking, crew=Crew())
+    listener.start()
+    try:
+        yield listener
+    finally:
+        if not listener.draining:
+            listener.drain(0.0)
+
+
+def test_a_drain_ends_who_is_between_two_requests_and_answers_who_has_just_asked() -> None:
+    with listening() as listener, Client(listener.address) as idle, Client(listener.address) as asking:
+        for client in (idle, asking):
+            assert client.send(b"x\n").sock.recv(9) == b"x\n"
+        asking.send(b"slow\n")
+        # Nothing has been read of it yet: the loop has not turned since.
+        assert not any(runner.job.busy for runner in listener._batch.waiting if runner.job is not None)
+        assert listener.drain(5.0) == 0
+        assert idle.is_closed
+        assert asking.read_all() == b"slow\n"
+
+
+def test_a_drain_waits_a_moment_for_the_first_request_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "FIRST_REQUEST", 0.3)
+    with listening() as listener, Client(listener.address) as asking, Client(listener.address) as silent:
+        while listener.accepted < 2:
+            gevent.sleep(0.01)
+        draining = gevent.spawn(listener.drain, 30.0)
+        gevent.sleep(0.05)
+        asking.send(b"x\n")
+        assert asking.read_all() == b"x\n"
+        assert silent.is_closed
+        assert draining.get(timeout=10) == 0
+
+
+def test_who_stands_in_the_queue_is_taken_in_before_the_socket_closes() -> None:
+    with listening() as listener:
+        # The loop does not turn here, so nobody is accepted.
+        assert not isinstance(listener.address, str)
+        clients = [socket.create_connection(listener.address) for _ in range(5)]
+        for client in clients:
+            client.sendall(b"x\n")
+        assert listener.accepted == 0
+        listener.take_in()
+        assert listener.accepted == 5
+        assert listener.drain(5.0) == 0
+        for client in clients:
+            assert client.recv(9) == b"x\n"
+            client.close()
+        listener.take_in()
+
+
+def test_a_drain_can_be_hurried() -> None:
+    with listening() as listener, Client(listener.address) as client:
+        client.send(b"x\n")
+        assert client.sock.recv(9) == b"x\n"
+        client.send(b"slow\n")
+        gevent.sleep(0.02)
+        draining = gevent.spawn(listener.drain, 30.0)
+        gevent.sleep(0.01)
+        listener.cut(0.0)
+        assert draining.get(timeout=10) == 1
+        assert client.is_closed

@@ -42,20 +42,23 @@ class Daemon:
         return status, body
 
 
-def written(folder: Path, rules: Mapping[str, str], toml: str, port: int) -> Path:
-    """A configuration file in `folder`, with rule files beside it."""
+def written(folder: Path, rules: Mapping[str, str], toml: str, port: int, *, workers: int = 1) -> Path:
+    """A configuration file in `folder`, with rule files beside it. `toml` may go on with [workers]."""
     (folder / "rules").mkdir(parents=True, exist_ok=True)
     for name, source in rules.items():
         (folder / "rules" / f"{name}.py").write_text(dedent(source))
     conf = folder / "filterd.toml"
-    conf.write_text(f'[listen.scan]\nprotocol = "http"\nbind = "127.0.0.1:{port}"\n[rules]\npaths = "rules"\n{dedent(toml)}')
+    listener = f'[listen.scan]\nprotocol = "http"\nbind = "127.0.0.1:{port}"\n'
+    conf.write_text(f'{listener}[rules]\npaths = "rules"\n[workers]\ncount = {workers}\n{dedent(toml)}')
     return conf
 
 
 @contextmanager
-def running_daemon(folder: Path, rules: Mapping[str, str], toml: str = "") -> Iterator[Daemon]:
+def running_daemon(folder: Path, rules: Mapping[str, str], toml: str = "", *, workers: int = 1) -> Iterator[Daemon]:
     """Starts it and stops it by its pid; `rules` are sources by file name without .py."""
     port = free_port()
-    conf = written(folder, rules, toml, port)
-    with running([sys.executable, "-m", "filterd", "run", "-c", str(conf)], ready=port, cwd=ROOT, patience=20.0) as process:
+    conf = written(folder, rules, toml, port, workers=workers)
+    command = [sys.executable, "-m", "filterd", "run", "-c", str(conf)]
+    # A supervisor that is killed cannot tidy up behind itself, and its workers.
+    with running(command, ready=port, cwd=ROOT, patience=20.0, grace=20.0) as process:
         yield Daemon(port, process, conf)

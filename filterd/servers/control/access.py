@@ -87,10 +87,9 @@ class Access:
 
     def judge(self, request: Request, connection: Connection, level: Level) -> Rights | Reply:
         """What the request may do, where that is enough for `level` ("read" or "write"); else the reply that refuses it."""
-        host = control.host_of(connection.peer)
+        host = _host(connection)
         named = control.forwarded(request)
-        is_local = self._is_local(host, connection)
-        if self._is_trusted(host, is_local=is_local) and not control.is_foreign_page(request):
+        if self._is_trusted(host, is_local=connection.is_local) and not control.is_foreign_page(request):
             if all(self._is_trusted(one) for one in named):
                 return "write"
             # Behind a proxy that is trusted: whoever is nearest to it is who tries.
@@ -104,12 +103,7 @@ class Access:
 
     def is_heard(self, connection: Connection) -> bool:
         """Whether anybody at the other end could be let in: where no password is set, only who is trusted."""
-        host = control.host_of(connection.peer)
-        return bool(self.passwords) or self._is_trusted(host, is_local=self._is_local(host, connection))
-
-    @staticmethod
-    def _is_local(host: str | None, connection: Connection) -> bool:
-        return host is None and isinstance(connection.listener.address, str)
+        return bool(self.passwords) or self._is_trusted(_host(connection), is_local=connection.is_local)
 
     def _is_trusted(self, host: str | None, *, is_local: bool = False) -> bool:
         return is_local or host in self.trusted
@@ -178,3 +172,8 @@ class Access:
     @staticmethod
     def _later(seconds: float) -> Reply:
         return control.error(429, TOO_MANY, headers=[("Retry-After", str(max(ceil(seconds), 1)))])
+
+
+def _host(connection: Connection) -> str | None:
+    """The address at the other end, the one a proxy has told if it is ours; None where nobody knows, and on unix sockets."""
+    return control.host_of(connection.peer) if isinstance(connection.client, tuple) else None
