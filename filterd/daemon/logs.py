@@ -148,17 +148,17 @@ class MessageLog:
         # At level warning and above only messages on which something failed are told.
         self._only_failures = LEVELS[level] > logging.INFO
 
-    def unscanned(self, request: ScanRequest, why: str) -> None:
+    def unscanned(self, request: "ScanRequest", why: str) -> None:
         """A message without a verdict: refused, or filterd itself failed. Told at every level, whatever its client wants."""
         self._write(self._render_unscanned(request, why))
 
-    def __call__(self, request: ScanRequest, verdict: Verdict) -> None:
+    def __call__(self, request: "ScanRequest", verdict: "Verdict") -> None:
         if "no_log" in request.envelope.flags or (self._only_failures and not verdict.failures):
             return
         self._write(self._render(request, verdict))
 
 
-def _head(request: ScanRequest, level: str, task_id: str | None, message_id: str | None) -> dict[str, Any]:
+def _head(request: "ScanRequest", level: str, task_id: str | None, message_id: str | None) -> dict[str, Any]:
     envelope = request.envelope
     return {
         "time": _timestamp(time()),
@@ -177,7 +177,7 @@ def _head(request: ScanRequest, level: str, task_id: str | None, message_id: str
     }
 
 
-def _json_line(request: ScanRequest, verdict: Verdict) -> str:
+def _json_line(request: "ScanRequest", verdict: "Verdict") -> str:
     envelope = request.envelope
     line = _head(request, "warning" if verdict.failures else "info", verdict.task_id, verdict.message_id) | {
         "action": verdict.action,
@@ -198,14 +198,14 @@ def _json_line(request: ScanRequest, verdict: Verdict) -> str:
     return _json(line) + "\n"
 
 
-def _unscanned_json_line(request: ScanRequest, why: str) -> str:
+def _unscanned_json_line(request: "ScanRequest", why: str) -> str:
     line = _head(request, "error", None, request.message.message_id) | {"action": None, "unscanned": why}
     if request.envelope.log_tag:
         line["log_tag"] = request.envelope.log_tag
     return _json(line) + "\n"
 
 
-def _text_head(request: ScanRequest, level: str, task_id: str | None, message_id: str | None) -> str:
+def _text_head(request: "ScanRequest", level: str, task_id: str | None, message_id: str | None) -> str:
     envelope = request.envelope
     tag = f" tag={_printable(envelope.log_tag)}" if envelope.log_tag else ""
     return (
@@ -216,11 +216,11 @@ def _text_head(request: ScanRequest, level: str, task_id: str | None, message_id
     )
 
 
-def _unscanned_text_line(request: ScanRequest, why: str) -> str:
+def _unscanned_text_line(request: "ScanRequest", why: str) -> str:
     return f"{_text_head(request, 'error', None, request.message.message_id)} NOT SCANNED: {_printable(why, '')}\n"
 
 
-def _text_line(request: ScanRequest, verdict: Verdict) -> str:
+def _text_line(request: "ScanRequest", verdict: "Verdict") -> str:
     fields = "".join(f" {name}={_printable(_shown(value))}" for name, value in verdict.log_fields.items())
     failures = _printable("".join(f"; FAILED {failure}" for failure in verdict.failures), "")
     level = "warning" if verdict.failures else "info"

@@ -40,9 +40,9 @@ class Statistics:
 
     def __init__(
         self,
-        rules: Iterable[Rule] = (),
-        clients: Callable[[], Mapping[str, Counters]] = dict,
-        listeners: Iterable[Listener] = (),
+        rules: "Iterable[Rule]" = (),
+        clients: "Callable[[], Mapping[str, Counters]]" = dict,
+        listeners: "Iterable[Listener]" = (),
         *,
         errors: Callable[[], list[dict[str, Any]]] = list,
         worker: Callable[[], Mapping[str, Any]] = dict,
@@ -66,7 +66,7 @@ class Statistics:
         self.late = self.blocked = 0.0
         self._reset: dict[str, Any] = {"messages": 0, "actions": {}}
 
-    def count(self, verdict: Verdict) -> None:
+    def count(self, verdict: "Verdict") -> None:
         """One message has its verdict."""
         seconds = verdict.seconds
         self.messages += 1
@@ -153,7 +153,7 @@ def _ended(client: Mapping[str, int]) -> dict[str, int]:
     return {**client, "errors": client["errors"] + client["in_flight"], "in_flight": 0}
 
 
-def _by_name(listeners: Iterable[Listener]) -> dict[str, dict[str, int]]:
+def _by_name(listeners: "Iterable[Listener]") -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for one in listeners:  # several sockets may be one listener
         told = found.setdefault(one.name.removeprefix("listen."), {"accepted": 0, "open": 0})
