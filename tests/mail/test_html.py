@@ -137,6 +137,8 @@ def test_long_is_not_hostile(html: str) -> None:
         ("<table background=//a.com>", [Link("//a.com", "table")]),
         ("<object data=//a.com></object>", [Link("//a.com", "object")]),
         ("<link href=//a.com><base href='//b.com'>", [Link("//a.com", "link"), Link("//b.com", "base")]),
+        ("<a>x</a><v:rect href=//a.com>", [Link("//a.com", "v:rect")]),  # Outlook follows it
+        ("<a href=//a.com>href</a><b HREF=//b.com>", [Link("//a.com", "a", "href"), Link("//b.com", "b")]),
         ("<meta http-equiv=refresh content='0; URL=http://a.com/'>", [Link("http://a.com/", "meta")]),
         ("<meta http-equiv=refresh content=\"1;url='http://a.com/'\">", [Link("http://a.com/", "meta")]),
         ("<meta name=viewport content='width=device-width'><meta content>", []),
