@@ -88,6 +88,8 @@ class Worker:
         for name, door in self.config.listen.items():
             if door.protocol == "control":
                 serve = control_for(door, self.config, self.scan, books, assembly.maps)
+            elif door.protocol == "tcp":
+                serve = assembly.streams.serve(name, door)
             else:
                 serve = server_for(door, self.config, self.scan)
             for bind in door.bind:
