@@ -39,7 +39,15 @@ replies = ["127.0.0.2"]
 
 def swaks(port: int, client: str, *words: str) -> subprocess.CompletedProcess[str]:
     program = require("swaks", package="swaks")
-    command = [program, "--server", f"127.0.0.1:{port}", "--local-interface", client, "--helo", "client.example.org"]
+    command: list[str] = [
+        str(program),
+        "--server",
+        f"127.0.0.1:{port}",
+        "--local-interface",
+        client,
+        "--helo",
+        "client.example.org",
+    ]
     command += ["--from", "ann@example.org", "--to", "bob@example.net", "--body", "x" * 20_000, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
 
