@@ -112,6 +112,7 @@ class Backend:
         self.open = 0
         self.most = 0
         self._serve = serve
+        self._accepted: list[Any] = []
         self._greenlets: list[Any] = [gevent.spawn(self._accept)]
 
     @property
@@ -122,6 +123,7 @@ class Backend:
         while True:
             sock, _ = self.sock.accept()
             self.seen += 1
+            self._accepted.append(sock)
             self._greenlets.append(gevent.spawn(self._run, sock))
 
     def _run(self, sock: Any) -> None:
@@ -142,7 +144,9 @@ class Backend:
 
     def close(self) -> None:
         gevent.killall(self._greenlets)
-        self.sock.close()
+        # One that was ended before it began has closed nothing.
+        for sock in (self.sock, *self._accepted):
+            sock.close()
 
 
 def echo(sock: Any) -> None:
