@@ -74,7 +74,7 @@ class Chains:
                 verdict = txn.perform(step)
                 if verdict is None and txn.failures and self._drops:
                     return Ended("drop")
-                if verdict is not None or session.exchange.ended or session.exchange.broken is not None:
+                if verdict is not None or (stage != "tcp.close" and session.exchange.is_over):
                     break
         finally:
             session.running.remove(txn)
@@ -156,14 +156,19 @@ class _Run(Txn):
             if self.verdict is None:
                 self.verdict = error
             return
-        if self.session.exchange.ended or self._is_the_clients(error):
-            return  # not the action's affair
+        if self._is_the_streams(error):
+            return
         action = (job.parent if isinstance(job, Child) else job).action
         self._tell(action, describe(error, rule=action, scan=self, files=self.house.files))
 
-    def _is_the_clients(self, error: BaseException) -> bool:
-        broken = self.session.exchange.broken
-        return broken is not None and isinstance(error, RequestFailed) and error.failure is broken
+    def _is_the_streams(self, error: BaseException) -> bool:
+        """Whether an action met the end of the stream, which is told elsewhere and is not its fault."""
+        exchange = self.session.exchange
+        if self.stage == "tcp.close":
+            return False
+        if isinstance(error, Stop):
+            return exchange.ended and error.kind == "cancelled"
+        return isinstance(error, RequestFailed) and (exchange.ended or error.failure is exchange.broken)
 
     def ran_long(self, action: Action, seconds: float) -> None:
         """Tell of an action the CPU guard could not cut."""

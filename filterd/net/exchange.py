@@ -44,12 +44,15 @@ class Direction:
         self._lock = Semaphore()
 
     def fill(self, until: float) -> bool:
-        """Read what has arrived into the buffer, waiting for it; False at the sender's end. The buffer must have room.
+        """Read what has arrived into the buffer, waiting for it; False at the sender's end.
 
-        Raises RequestFailed: `timeout`, `closed`.
+        Raises RequestFailed: `timeout`, `closed`; `limit` where the buffer has no room.
         """
         if self.buffer.eof:
             return False
+        if self.buffer.full:
+            text = f"no room for more than {self.buffer.limit} bytes"
+            raise failed(text, "limit", peer=self.exchange.name, phase="read", since=self.exchange.began)
         source = self.source
         if source is None:
             raise failed("there is no server yet", "closed", peer=self.exchange.name, phase="read", since=self.exchange.began)
@@ -203,6 +206,11 @@ class Exchange:
     def idle_end(self) -> float:
         """The moment from which on it has been idle for too long."""
         return min(self.active + self.idle, self.deadline)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing can be read or written any more."""
+        return self.ended or self.broken is not None
 
     def reach_server(self, until: float) -> Stream:
         """The connection to the server. Raises RequestFailed where there is none."""

@@ -222,6 +222,7 @@ class _Served:
         if isinstance(error, RequestFailed):
             self._fail(error.failure)
         elif not isinstance(error, Stop):
+            self.is_cut = True
             log.error("listen.%s: serving %s failed", self.server.name, self.connection.peer, exc_info=error)
         self.session.finish()
 

@@ -137,8 +137,7 @@ class Channel:
         fewer at the end only. They are written with the next `send`, when the actions have ended, or when the buffer is full.
         """
         buffer = self._input("forward")
-        if count is None:
-            count = buffer.in_len
+        count = buffer.in_len if count is None else max(count, 0)
         until = self._until(None)
         left = count
         while left > 0:
@@ -150,7 +149,7 @@ class Channel:
                 self._direction.flush(until)
             else:
                 self._direction.fill(until)
-        return count - max(left, 0)
+        return count - left
 
     def send(self, data: Sendable) -> int:
         """Write now, before what waits for a decision; returns when all is written.

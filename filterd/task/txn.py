@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from logging import Logger, LoggerAdapter, getLogger
+from math import inf
 from os import urandom
 from time import monotonic
 from typing import Any, Final, Literal, NoReturn, TypeVar
@@ -62,6 +63,11 @@ class Session:
     accepted: bool = False
     ended: Ended | None = None
     running: list["Txn"] = field(default_factory=list)
+    ends: tuple[Address, Address] | None = None
+    """The address that was connected to and the client's: kept, because a closed socket knows neither."""
+
+    def __post_init__(self) -> None:
+        self.ends = self.connection.ends()
 
     def finish(self, verdict: Ended | None = None) -> None:
         """No more bytes, and no more actions: what runs is stopped, what waits is woken. The first verdict counts."""
@@ -123,8 +129,8 @@ class Txn(Scope):
     @property
     def destination(self) -> Address | None:
         """The address that the client has connected to, a proxy's where there is one."""
-        ends = self.session.connection.ends()
-        return None if ends is None else ends[0]
+        ends = self.session.ends
+        return None if ends is None or not ends[0] else ends[0]
 
     # -- what actions keep
 
@@ -197,5 +203,6 @@ class Txn(Scope):
         )
 
     def allow(self, seconds: float) -> None:
-        """From now on so many seconds at most, and never more than the connection has left."""
-        self.deadline = Deadline(max(min(seconds, self.session.exchange.deadline - monotonic()), 0.0))
+        """From now on so many seconds at most, and never more than the connection has left, which `tcp.close` comes after."""
+        left = inf if self.stage == "tcp.close" else self.session.exchange.deadline - monotonic()
+        self.deadline = Deadline(max(min(seconds, left), 0.0))

@@ -79,6 +79,15 @@ def test_what_is_read_is_held_up_to_the_limit() -> None:
         assert (request.buffer.in_len, request.buffer.full, request.received) == (1024, True, 1024)
 
 
+def test_a_full_buffer_is_no_end_of_the_stream() -> None:
+    with ends(limit=1024) as both:
+        both.client.sendall(b"x" * 1025)
+        assert both.exchange.request.fill(soon())
+        with pytest.raises(RequestFailed, match="no room for more than 1024 bytes"):
+            both.exchange.request.fill(soon())
+        assert not both.exchange.request.buffer.eof
+
+
 def test_the_end_of_a_sender_is_told_once_and_for_all() -> None:
     with ends() as both:
         both.client.shutdown(socket.SHUT_WR)

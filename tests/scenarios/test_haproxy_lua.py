@@ -598,3 +598,71 @@ def test_a_reset_in_the_middle_is_nobodys_failure(tmp_path: Path, caplog: pytest
         assert one.failures == []
         assert one.counts.broken == 1
     assert "broken (closed: Connection reset by peer" in caplog.text
+
+
+def test_all_actions_run_when_it_is_over_and_their_failures_are_told(tmp_path: Path) -> None:
+    rules = (
+        HEAD
+        + """
+@action("ask", stages="tcp.close")
+def ask(txn):
+    seen.append(http.request(URL).unwrap().content)
+    seen.append((txn.ip, txn.destination == ("127.0.0.1", txn.get("destination_port")), txn.get("destination")))
+
+@action("broken", stages="tcp.close")
+def broken(txn):
+    1 / 0
+
+@action("late", stages="tcp.close")
+def late(txn):
+    try:
+        txn.res.send("too late")
+    except Exception as error:
+        seen.append(str(error))
+    txn.stop()
+
+@action("never", stages="tcp.close")
+def never(txn):
+    seen.append("never")
+"""
+    )
+    toml = 'close = ["ask", "broken", "late", "never"]\ntimeout = "300ms"\nidle_timeout = "300ms"\n'
+    with (
+        http_serving(lambda asked: answer(b"noted")) as web,
+        backend() as server,
+        gate(tmp_path, rules.replace("URL", repr(web.url())), toml + server.toml) as one,
+    ):
+        # Its time is over, and that of what comes after it is not.
+        assert one.ask(b"x", ends=False) == b"x"
+        one.wait_idle()
+        told = "the time of the connection is over (timeout)"
+        assert seen_by(one) == [b"noted", ("127.0.0.1", True, "127.0.0.1"), told]
+        assert [failure.rule for failure in one.failures] == ["broken"]
+        assert one.counts.timeouts == 1
+
+
+def test_a_bug_at_the_very_end_of_a_stream_is_told_too(tmp_path: Path) -> None:
+    rules = (
+        HEAD
+        + """
+@action("late", stages="tcp.response", timeout=inf)
+def late(txn):
+    try:
+        sleep(60)
+    finally:
+        1 / 0
+
+@action("drop", timeout=inf)
+def drop(txn):
+    txn.connect()
+    txn.req.send("x")
+    sleep(0.05)
+    txn.drop()
+"""
+    )
+    toml = 'request = "drop"\nresponse = "late"\n'
+    with backend() as server, gate(tmp_path, rules, toml + server.toml) as one, one.client() as client:
+        assert client.read_all() == b""
+        one.wait_idle()
+        assert [(failure.rule, failure.kind) for failure in one.failures] == [("late", "exception")]
+        assert one.counts.dropped == 1

@@ -530,3 +530,90 @@ def test_at_the_end_of_the_worker_streams_are_cut_and_closed(tmp_path: Path) -> 
         assert client.read_all() == b""
         server.wait_idle()
         assert one.counts.open == 0
+
+
+# -- proxies
+
+
+V1 = b"PROXY TCP4 192.0.2.77 192.0.2.25 4711 25\r\n"
+WHO = """
+    from filterd import Txn, action
+
+    @action("who", stages={"tcp.accept"})
+    def who(txn: Txn) -> None:
+        txn.res.send(f"{txn.ip} {txn.port} {txn.destination}\\n")
+"""
+
+
+def test_behind_a_proxy_the_client_is_the_one_it_names(tmp_path: Path) -> None:
+    with backend() as server:
+        toml = 'accept = "who"\naccept_proxy = "127.0.0.1"\nsend_proxy = "v1"\nmax_per_address = 1\n' + server.toml
+        with gate(tmp_path, WHO, toml) as one:
+            assert one.ask(V1 + b"x") == b"192.0.2.77 4711 ('192.0.2.25', 25)\n" + V1 + b"x"
+            unknown = b"PROXY UNKNOWN\r\n"
+            assert one.ask(unknown + b"x") == b"None None None\n" + unknown + b"x"
+            with one.client() as first, one.client() as second:
+                # Connections are counted by the client's address, not by the proxy's.
+                for client, header in ((first, V1), (second, V1.replace(b".77", b".78"))):
+                    client.send(header)
+                    assert client.sock.recv(100).startswith(b"192.0.2.7")
+                assert one.ask(V1) == b""
+            assert one.counts.refused == 1
+
+
+def test_a_header_from_who_may_not_send_one_ends_the_stream(tmp_path: Path) -> None:
+    """Also when an action has asked for the bytes: none of them may be lost, and none believed."""
+    rules = """
+        from filterd import Txn, action
+
+        @action("read")
+        def read(txn: Txn) -> None:
+            txn.req.peek(5)
+    """
+    with backend() as server:
+        toml = 'request = "read"\naccept_proxy = "192.0.2.1"\n' + server.toml
+        with gate(tmp_path, rules, toml) as one:
+            assert one.ask(V1, ends=False) == b""
+            one.wait_idle()
+            assert (one.counts.broken, server.seen, one.failures) == (1, 0, [])
+            assert one.ask(b"PROXI") == b"PROXI"
+
+
+# -- what is counted
+
+
+def test_what_became_of_streams_is_counted_by_listener_and_action(tmp_path: Path) -> None:
+    with backend() as server, gate(tmp_path, VERDICTS, 'request = "first"\n' + server.toml) as one:
+        one.ask(b"reject\n")
+        one.ask(b"continue\n", b"12345")
+        one.wait_idle(accepted=2)
+        told = one.assembly.streams.snapshot()
+        gate_counts = told["listeners"]["gate"]
+        assert gate_counts.pop("seconds") > 0
+        assert gate_counts == {
+            **dict.fromkeys(("broken", "dropped", "open", "refused", "timeouts", "unreachable"), 0),
+            "ended": 1,
+            "rejected": 1,
+            "received": 7 + 9 + 5,
+            "sent": len(b"554 5.7.1 no\r\n") + 5,
+        }
+        runs, seconds, errors = told["actions"]["first"]
+        assert (runs, errors) == (2, 0)
+        assert seconds > 0
+        assert told["actions"]["second"] == [0, 0.0, 0]
+
+
+def test_a_bug_of_ours_closes_both_connections(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with backend() as server, gate(tmp_path, HELLO, server.toml) as one:
+        with one.client() as client:
+            client.send(b"x")
+            assert client.sock.recv(1) == b"x"
+            monkeypatch.setattr("filterd.net.exchange.Direction.write", lambda *args: 1 / 0)
+            client.send(b"y")
+            assert client.read_all() == b""
+        one.wait_idle()
+        server.wait_idle()
+        assert one.counts.broken == 1
+    assert "ZeroDivisionError" in caplog.text
