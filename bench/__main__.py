@@ -2,9 +2,15 @@
 
 import sys
 
-from bench import growth, hostile, reading, soak
+from bench import growth, hostile, reading, soak, streams
 
-MEASUREMENTS = {"growth": growth.main, "hostile": hostile.main, "reading": reading.main, "soak": soak.main}
+MEASUREMENTS = {
+    "growth": growth.main,
+    "hostile": hostile.main,
+    "reading": reading.main,
+    "soak": soak.main,
+    "streams": streams.main,
+}
 
 for name in sys.argv[1:] or MEASUREMENTS:
     MEASUREMENTS[name]()
