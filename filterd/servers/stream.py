@@ -14,7 +14,7 @@ Promises:
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from logging import getLogger
+from logging import INFO, getLogger
 from time import monotonic
 from typing import Protocol
 
@@ -276,7 +276,8 @@ class _Served:
         else:
             fate = "ended"
         setattr(counts, fate, getattr(counts, fate) + 1)
-        self._tell(fate, seconds)
+        if log.isEnabledFor(INFO):
+            self._tell(fate, seconds)
 
     def _tell(self, fate: str, seconds: float) -> None:
         server = self.exchange.server

@@ -617,3 +617,69 @@ def test_a_bug_of_ours_closes_both_connections(
         server.wait_idle()
         assert one.counts.broken == 1
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_servers_side_with_a_bug_of_ours_ends_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later(sock: Any) -> None:
+        sock.recv(1)
+        monkeypatch.setattr("filterd.net.exchange.Direction.write", lambda *args: 1 / 0)
+        sock.sendall(b"y")
+        sock.recv(1)
+
+    with backend(later) as server, gate(tmp_path, HELLO, server.toml) as one:
+        with one.client() as client:
+            client.send(b"x")
+            assert client.read_all() == b""
+        one.wait_idle()
+        assert one.counts.broken == 1
+    assert "listen.gate: serving 127.0.0.1" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_server_that_resets_ends_the_stream(tmp_path: Path) -> None:
+    def reset(sock: Any) -> None:
+        sock.recv(1)
+        sock.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with backend(reset) as server, gate(tmp_path, HELLO, server.toml) as one, one.client() as client:
+        client.send(b"x")
+        assert client.read_all() == b""
+        one.wait_idle()
+        assert one.counts.broken == 1
+
+
+def test_half_closed_the_client_still_gets_its_answer_later(tmp_path: Path) -> None:
+    def answers_late(sock: Any) -> None:
+        size = 0
+        while data := sock.recv(65536):
+            size += len(data)
+        gevent.sleep(0.05)
+        sock.sendall(b"%d bytes" % size)
+
+    with backend(answers_late) as server, gate(tmp_path, HELLO, server.toml) as one:
+        assert one.ask(b"x" * 100_000) == b"100000 bytes"
+        one.wait_idle()
+        assert one.counts.ended == 1
+
+
+def test_a_server_that_has_said_all_still_gets_the_rest(tmp_path: Path) -> None:
+    got = b""
+
+    def says_first(sock: Any) -> None:
+        nonlocal got
+        sock.sendall(b"all I say")
+        sock.shutdown(gsocket.SHUT_WR)
+        while data := sock.recv(65536):
+            got += data
+
+    with backend(says_first) as server, gate(tmp_path, HELLO, server.toml) as one:
+        with one.client() as client:
+            assert client.read_all() == b"all I say"
+            client.send(b"and ")
+            gevent.sleep(0.01)
+            client.send(b"more").end()
+            one.wait_idle()
+        server.wait_idle()
+        assert got == b"and more"
