@@ -666,3 +666,23 @@ def drop(txn):
         one.wait_idle()
         assert [(failure.rule, failure.kind) for failure in one.failures] == [("late", "exception")]
         assert one.counts.dropped == 1
+
+
+def test_an_action_that_cannot_be_cut_is_told_of_afterwards(tmp_path: Path) -> None:
+    # A blocking system call of C code: no CPU time passes, and no signal comes.
+    rules = (
+        HEAD
+        + """
+import time
+
+@action("blocks")
+def blocks(txn):
+    time.sleep(0.25)
+    txn.res.send("after all")
+"""
+    )
+    with gate(tmp_path, rules, 'request = "blocks"\n[limits]\nburst_timeout = "200ms"\n') as one:
+        assert one.ask() == b"after all"
+        (told,) = one.texts()
+        assert "limit: held the loop for 0.2" in told
+        assert "in code that could not be interrupted; its result counts" in told

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.partners import RedisServer
 from tests.support.streams import Gate, backend, gate
 
 HEAD = "from filterd import PhaseError, RequestFailed, Txn, action, config, dns, service, sleep\nseen = []\n"
@@ -124,6 +125,26 @@ seen.append(0 < txn.deadline.left <= 5)
 """
     toml = '[modules.m]\nx = 1\n[[dns.fake_records]]\nname = "host.example"\nreplies = ["192.0.2.1"]\n'
     assert seen(tmp_path, body, toml=toml) == [(True, ["192.0.2.1"]), 1, True]
+
+
+def test_redis_is_asked_from_an_action(tmp_path: Path, redis_server: RedisServer) -> None:
+    rules = (
+        HEAD
+        + """
+from filterd import redis
+
+SERVER = redis.parse_server("streams")
+
+@action("count")
+def count(txn: Txn) -> None:
+    seen.append([redis.request(SERVER, ["INCR", f"streams:{txn.ip}"]).value for _ in range(2)])
+"""
+    )
+    with gate(tmp_path, rules, f'request = "count"\n[redis]\nservers = "127.0.0.1:{redis_server.port}"\n') as one:
+        assert one.ask() == b""
+        first, second = seen_by(one)[0]
+        assert second == first + 1
+        assert one.failures == []
 
 
 def test_a_service_is_for_reading_requests_and_answering(tmp_path: Path) -> None:
