@@ -184,11 +184,11 @@ def test_an_exchange_in_which_nothing_moves_is_over(keywords: dict[str, float], 
 
 
 def test_the_other_direction_keeps_a_silent_one_alive() -> None:
-    with ends(idle=0.1) as both:
+    with ends(idle=0.6) as both:
         both.exchange.reach_server(soon())
         reader = gevent.spawn(both.exchange.response.fill, soon())
         for _ in range(6):
-            gevent.sleep(0.05)
+            gevent.sleep(0.15)
             both.client.sendall(b"x")
             assert both.exchange.request.fill(soon())
         both.server.sendall(b"at last")
@@ -196,12 +196,12 @@ def test_the_other_direction_keeps_a_silent_one_alive() -> None:
 
 
 def test_a_receiver_that_takes_a_little_now_and_then_is_not_idle() -> None:
-    with ends(idle=0.1) as both:
+    with ends(idle=0.6) as both:
         data = b"x" * 3_000_000
         writer = gevent.spawn(both.exchange.response.write, data, soon(10))
         read = 0
-        for _ in range(8):
-            gevent.sleep(0.05)
+        for _ in range(6):
+            gevent.sleep(0.15)
             read += len(both.client.recv(200_000))
         while read < len(data):
             read += len(both.client.recv(65536))
