@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import growth, hostile, reading, reloads, soak
+from bench import growth, hostile, reading, reloads, soak, streams
 
 MEASUREMENTS = {
     "growth": growth.main,
@@ -10,6 +10,7 @@ MEASUREMENTS = {
     "reading": reading.main,
     "reloads": reloads.main,
     "soak": soak.main,
+    "streams": streams.main,
 }
 
 for name in sys.argv[1:] or MEASUREMENTS:

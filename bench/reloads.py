@@ -18,9 +18,9 @@ from time import monotonic
 
 import gevent
 
+from tests.support.console import all_serving, order
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.load import DOORS, RULE, Tally, loaded
-from tests.support.console import all_serving, order
 from tests.support.partners import free_port
 from tests.support.redis_servers import RestartedRedis
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from filterd.api import config, dns, http, log, redis, tcp, tcp_sync, udp
     from filterd.api.http_routes import route
     from filterd.api.maps import maps
+    from filterd.engine.actions import action, service
     from filterd.engine.hooks import background, on_finish, on_load, periodic
     from filterd.engine.registry import Registry, register_symbol, rule, virtual
     from filterd.engine.words import extractor, transform
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from filterd.mail.urls import Url
     from filterd.mail.verdict import Hit, Verdict
     from filterd.outcome import ErrorFirst, Failure, OkFirst, RequestFailed
-    from filterd.task import Task, sleep
+    from filterd.task import Channel, PhaseError, Task, Txn, process_vars, sleep
 
 __version__ = "0.1.0"
 
@@ -30,7 +31,8 @@ _WHERE = {
     **dict.fromkeys(("extractor", "transform"), "filterd.engine.words"),
     **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
     **dict.fromkeys(("Hit", "Verdict"), "filterd.mail.verdict"),
-    **dict.fromkeys(("Task", "sleep"), "filterd.task"),
+    **dict.fromkeys(("Channel", "PhaseError", "Task", "Txn", "process_vars", "sleep"), "filterd.task"),
+    **dict.fromkeys(("action", "service"), "filterd.engine.actions"),
     "Address": "filterd.mail.address",
     "Message": "filterd.mail.message",
     "Url": "filterd.mail.urls",
@@ -41,17 +43,21 @@ _MODULES = frozenset({"config", "dns", "http", "log", "redis", "tcp", "tcp_sync"
 
 __all__ = [
     "Address",
+    "Channel",
     "ErrorFirst",
     "Failure",
     "Hit",
     "Message",
     "OkFirst",
+    "PhaseError",
     "Registry",
     "RequestFailed",
     "Task",
+    "Txn",
     "Url",
     "Verdict",
     "__version__",
+    "action",
     "background",
     "config",
     "dns",
@@ -62,10 +68,12 @@ __all__ = [
     "on_finish",
     "on_load",
     "periodic",
+    "process_vars",
     "redis",
     "register_symbol",
     "route",
     "rule",
+    "service",
     "sleep",
     "tcp",
     "tcp_sync",

@@ -24,12 +24,16 @@ from tests.support.engine import rule_of
 from tests.support.http_server import Asked, answer, http_serving
 from tests.support.migrating import FAKE_DNS, Row, Services, read_rows, services
 from tests.support.migrating_names import NAMES, PROOFS
+from tests.support.migrating_streams import STREAM_NAMES, STREAM_PROOFS
 from tests.support.partners import RedisServer, ask_redis
 from tests.support.rules import assembled
 from tests.test_docs import blocks
 
 PAGE = Path(__file__).parents[1] / "docs" / "migrating.md"
 ROWS = read_rows(PAGE)
+ALL_NAMES = NAMES | STREAM_NAMES
+ALL_PROOFS = PROOFS | STREAM_PROOFS
+"""Those of streams are run in tests/test_migrating_streams.py."""
 
 MAIL = b"""\
 Received: from mail.example.org (mail.example.org [192.0.2.77]) by mx.example.net with ESMTPS; Thu, 1 Jan 2026 10:00:01 +0000
@@ -72,9 +76,11 @@ ENVELOPE = Envelope.of(
 # -- the names
 
 
-@pytest.mark.parametrize(("document", "name"), [(document, name) for document, (_, names) in NAMES.items() for name in names])
+@pytest.mark.parametrize(
+    ("document", "name"), [(document, name) for document, (_, names) in ALL_NAMES.items() for name in names]
+)
 def test_every_name_of_the_old_world_has_a_row(document: str, name: str) -> None:
-    sections = NAMES[document][0]
+    sections = ALL_NAMES[document][0]
     word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     assert [row.old for row in ROWS if row.section in sections and word.search(row.old)] != []
 
@@ -84,10 +90,10 @@ def rows_of(section: str, key: str) -> list[Row]:
 
 
 def test_every_row_with_code_is_proven_and_the_others_say_why() -> None:
-    proven = {row.old for section, proofs in PROOFS.items() for key in proofs for row in rows_of(section, key)}
+    proven = {row.old for section, proofs in ALL_PROOFS.items() for key in proofs for row in rows_of(section, key)}
     assert [row.old for row in ROWS if row.code and row.old not in proven] == []
     assert [row.old for row in ROWS if not row.code and not re.match(r"—: \w+ \w+", row.words)] == []
-    assert {row.section for row in ROWS} == PROOFS.keys()
+    assert {row.section for row in ROWS} == ALL_PROOFS.keys()
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.toml], ids=lambda row: str(row.old))

@@ -25,7 +25,8 @@ PAGES = [ROOT / "docs" / "migrating.md", ROOT / "docs" / "porting.md"]
 MACHINERY = frozenset(
     "adopt began close envelope environment failures job_failed job_word jobs log_fields log_text messages milter_reply "
     "more_flags new_body new_subject release request results start start_later timed_out timings title "
-    "beginning content_type disposition raw_size part add orphans".split()
+    "beginning content_type disposition raw_size part add orphans "
+    "allow dns_requests network session".split()
 )
 """What the engine and the parser have on a task, a part and the registry, and no rule needs."""
 
@@ -136,6 +137,8 @@ def test_every_member_of_the_task_and_the_message_is_in_an_example() -> None:
         filterd.tcp.Dialogue,
         filterd.tcp.Socket,
         filterd.tcp_sync.Connection,
+        filterd.Channel,
+        filterd.Txn,
     )
     for cls in (Task, Message, Part, TextPart, filterd.Url, filterd.Address, Hit, filterd.Failure, Registry, *results):
         inherited = [name for name in (str, tuple, list) if issubclass(cls, name)]

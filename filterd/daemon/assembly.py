@@ -6,6 +6,7 @@ Promises: everything wrong with the rules is told at once (`LoadError`), and not
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from math import inf
+from typing import Any
 
 from filterd.api.dns import Resolver
 from filterd.api.http_routes import collect_routes
@@ -17,6 +18,7 @@ from filterd.daemon.outgoing import add_outgoing
 from filterd.daemon.password_files import password_problems
 from filterd.daemon.schema import Composite, Symbol
 from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
+from filterd.daemon.streams import LoadedStreams, Streams, streams_of
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.hook_runs import Hooks
@@ -34,7 +36,7 @@ from filterd.net.greenlets import Crew
 from filterd.net.guard import CpuGuard
 from filterd.net.map_sources import MapFeeds
 from filterd.net.network import Network
-from filterd.task import Environment, Task, loading_maps
+from filterd.task import Environment, loading_maps
 
 __all__ = ["Assembly", "Loaded", "assemble", "load", "load_all", "scoring"]
 
@@ -53,6 +55,7 @@ class Assembly:
     guard: CpuGuard | None
     maps: MapFeeds
     hooks: Hooks
+    streams: Streams
 
     def close(self) -> None:
         self.maps.close()
@@ -70,6 +73,7 @@ class Loaded:
     compiler: Compiler
     settings: list[Element]
     live_settings: LiveSettings
+    streams: LoadedStreams
 
 
 def load(config: Config) -> Rules:
@@ -105,6 +109,8 @@ def load_all(config: Config, feeds: MapFeeds, texts: Texts | None = None) -> Loa
     problems += conditions.problems
     problems += add_outgoing(config, rules.registry, compiler)
     problems += [Problem(f"{one.file}:{one.line}", one.text) for one in collect_routes(rules.modules)[1]]
+    streams, wrong = streams_of(config, rules, feeds.maps)
+    problems += wrong
     elements, faults = settings_of(config, compiler, rules.registry.settings)
     problems += faults
     live = LiveSettings()
@@ -118,7 +124,7 @@ def load_all(config: Config, feeds: MapFeeds, texts: Texts | None = None) -> Loa
         problems.append(Problem(error.rule.place, str(error)))
     if problems:
         raise LoadError(problems)
-    return Loaded(rules, conditions.composites, compiler, elements, live)
+    return Loaded(rules, conditions.composites, compiler, elements, live, streams)
 
 
 def _ids(elements: Iterable[Element]) -> frozenset[str]:
@@ -171,7 +177,7 @@ def assemble(
     config: Config,
     *,
     only: Collection[str] = (),
-    on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
+    on_failure: Callable[[Any, RuleFailure], object] = lambda task, failure: None,
     texts: Texts | None = None,
     worker: WorkerInfo | None = None,
 ) -> Assembly:
@@ -220,4 +226,4 @@ def assemble(
         guard = CpuGuard(limits.burst_timeout, rules.code)
         guard.start()
     hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code, worker=worker)
-    return Assembly(config, rules, engine, environment, guard, maps, hooks)
+    return Assembly(config, rules, engine, environment, guard, maps, hooks, Streams(loaded.streams, environment, on_failure))

@@ -95,8 +95,8 @@ def _threshold(value: object) -> object:
 
 
 def _protocol(value: object) -> object:
-    if value in ("tcp", "smtp"):
-        raise ValueError('is not supported by this version of filterd ("http", "spamc", "milter" and "control" are)')
+    if value == "smtp":
+        raise ValueError('is not supported by this version of filterd ("http", "spamc", "milter", "tcp" and "control" are)')
     return value
 
 
@@ -186,7 +186,7 @@ Servers: TypeAlias = Annotated[tuple[V, ...], BeforeValidator(_words)]
 Named: TypeAlias = Annotated[Mapping[str, V], AfterValidator(MappingProxyType)]
 Free: TypeAlias = Annotated[Mapping[str, Mapping[str, V]], AfterValidator(_read_only)]
 Scored: TypeAlias = Annotated[V, BeforeValidator(_symbol)]
-Protocol: TypeAlias = Annotated[Literal["http", "spamc", "milter", "control"], BeforeValidator(_protocol)]
+Protocol: TypeAlias = Annotated[Literal["http", "spamc", "milter", "tcp", "control"], BeforeValidator(_protocol)]
 Network: TypeAlias = Annotated[str, BeforeValidator(_network)]
 MapSource: TypeAlias = Annotated[str, BeforeValidator(_map_source)]
 TrustedProxy: TypeAlias = Annotated[str, BeforeValidator(_trusted_proxy)]

@@ -16,14 +16,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import gmtime, monotonic, strftime, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 if TYPE_CHECKING:  # the supervisor logs too, and has no use for gevent
     from filterd.mail.request import ScanRequest
     from filterd.mail.verdict import RuleFailure, Verdict
-    from filterd.task import Task
 
 __all__ = ["FailureLog", "MessageLog", "reopen_log", "set_up_logging"]
 
@@ -246,6 +245,15 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
+class Traced(Protocol):
+    """What a failure happened to: a message or a stream."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def queue_id(self) -> str | None: ...
+
+
 class FailureLog:
     """Tells each failure of a rule when it happens; a bug with its traceback, but that only once a minute."""
 
@@ -255,7 +263,7 @@ class FailureLog:
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
         self._remembered = remembered
 
-    def __call__(self, task: "Task", failure: "RuleFailure") -> None:
+    def __call__(self, task: Traced, failure: "RuleFailure") -> None:
         extra = {"task_id": task.id, "queue_id": task.queue_id, "rule": failure.rule}
         if not failure.traceback:
             self._log.warning("%s", failure, extra=extra)

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from filterd.daemon.statistics import LATE_BUCKETS, SCAN_BUCKETS
+from filterd.daemon.stream_metrics import stream_metrics
 from filterd.proto.control_shapes import ACTIONS
 
 __all__ = ["render_metrics"]
@@ -76,6 +77,7 @@ class _Snapshot(Collector):
         yield from self._rules()
         yield from self._clients()
         yield from self._doors()
+        yield from stream_metrics(self.totals["streams"])
         yield from self._processes()
 
     def _rspamd(self) -> Iterator[Metric]:

@@ -41,6 +41,7 @@ from filterd.daemon.origins import dotted
 from filterd.daemon.schema_processes import Supervisor, Workers
 from filterd.daemon.schema_reply import Conditions, Header, Headers, Log, SettingsMap
 from filterd.daemon.section import Section
+from filterd.daemon.stream_keys import StreamKeys
 
 __all__ = [
     "Actions",
@@ -84,7 +85,7 @@ class AnyListener(Section):
     accept_proxy: Listed[TrustedProxy] = ()
 
 
-class Listener(MilterKeys, ControlKeys, AnyListener):
+class Listener(StreamKeys, MilterKeys, ControlKeys, AnyListener):
     """`[listen.NAME]`: a front door, with the keys of its protocol."""
 
 

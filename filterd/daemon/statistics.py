@@ -47,8 +47,11 @@ class Statistics:
         errors: Callable[[], list[dict[str, Any]]] = list,
         worker: Callable[[], Mapping[str, Any]] = dict,
         cuts: Callable[[], int] = int,
+        streams: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        """`errors` gives the latest errors of the log, `worker` what is told of this worker beside its counts."""
+        """`errors` gives the latest errors of the log, `worker` what is told of this worker beside its counts, `streams` the
+        counts of stream listeners.
+        """
         self.started = time()
         self._rules = tuple(rules)
         self._clients = clients
@@ -56,6 +59,7 @@ class Statistics:
         self._errors = errors
         self._worker = worker
         self._cuts = cuts
+        self._streams = streams
         self.messages = self.timed_out = self.refused = self.failed = self.failures = 0
         self.seconds = 0.0
         self.actions: dict[str, int] = {}
@@ -119,6 +123,7 @@ class Statistics:
             "rules": {one.name: [one.runs, one.seconds, one.hits, one.errors] for one in self._rules if one.type != "virtual"},
             "clients": {name: counters.as_dict() for name, counters in self._clients().items()},
             "listeners": _by_name(self._listeners),
+            "streams": {"actions": {}, "listeners": {}, **self._streams()},
             "hub": {"late_buckets": list(self.late_buckets), "late": self.late, "blocked": self.blocked, "cuts": self._cuts()},
             "reset": {"messages": self._reset["messages"], "actions": dict(self._reset["actions"])},
             "workers": [{"pid": os.getpid(), "started": self.started, "rss": _resident(), **self._worker()}],
@@ -141,7 +146,15 @@ def remains(snapshot: Snapshot) -> dict[str, Any]:
     """What is kept of a worker that has ended: all it has counted, nothing of what it was. What it asked for got no reply."""
     clients = {name: _ended(one) for name, one in snapshot["clients"].items()}
     listeners = {name: {**one, "open": 0} for name, one in snapshot["listeners"].items()}
-    return {**snapshot, "workers": [], "clients": clients, "listeners": listeners}
+    streams = snapshot["streams"]
+    ended = {name: {**one, "open": 0} for name, one in streams["listeners"].items()}
+    return {
+        **snapshot,
+        "workers": [],
+        "clients": clients,
+        "listeners": listeners,
+        "streams": {**streams, "listeners": ended},
+    }
 
 
 def rebased(snapshot: Snapshot) -> dict[str, Any]:

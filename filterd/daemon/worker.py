@@ -26,7 +26,7 @@ from gevent.event import Event
 from filterd.daemon.assembly import Assembly, assemble
 from filterd.daemon.books import Books
 from filterd.daemon.config import Config
-from filterd.daemon.doors import control_for, server_for
+from filterd.daemon.doors import Serve, control_for, server_for
 from filterd.daemon.link import Link
 from filterd.daemon.logs import FailureLog, MessageLog, reopen_log, set_up_logging
 from filterd.daemon.trial import try_out
@@ -136,12 +136,14 @@ class Worker:
         assembly, books = self._assembly, self.books
         assert assembly is not None
         assert books is not None
-        servers = {
-            name: control_for(door, self.config, self.scan, books, assembly.maps)
-            if door.protocol == "control"
-            else server_for(door, self.config, self.scan)
-            for name, door in self.config.listen.items()
-        }
+        servers: dict[str, Serve] = {}
+        for name, section in self.config.listen.items():
+            if section.protocol == "control":
+                servers[name] = control_for(section, self.config, self.scan, books, assembly.maps)
+            elif section.protocol == "tcp":
+                servers[name] = assembly.streams.serve(name, section)
+            else:
+                servers[name] = server_for(section, self.config, self.scan)
         for door in self._begin["doors"]:
             name = door["name"]
             section = self.config.listen[name]

@@ -1,14 +1,14 @@
 """What a rule's exception means to the person who must act on it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from time import monotonic
+from typing import Protocol
 
-from filterd.engine.registry import Rule
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.mail.verdict import RuleFailure
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
-from filterd.task import Task
+from filterd.task import Deadline
 
 __all__ = ["describe", "held_the_loop"]
 
@@ -21,7 +21,25 @@ _STEPS = {
 }
 
 
-def describe(error: BaseException, *, rule: Rule, scan: Task, files: Collection[str]) -> RuleFailure:
+class Blamed(Protocol):
+    """A rule, or an action of a stream."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def place(self) -> str: ...
+
+
+class Run(Protocol):
+    """What it ran for."""
+
+    @property
+    def timings(self) -> Mapping[str, float]: ...
+    @property
+    def deadline(self) -> Deadline: ...
+
+
+def describe(error: BaseException, *, rule: Blamed, scan: Run, files: Collection[str]) -> RuleFailure:
     """The failure of `rule`: a stop says what it was waiting for, a failed request whom it asked, a bug shows its traceback."""
     elapsed = scan.timings.get(rule.name)
     if elapsed is None:
@@ -39,7 +57,7 @@ def describe(error: BaseException, *, rule: Rule, scan: Task, files: Collection[
     return RuleFailure(rule.name, "exception", summary(error), where, elapsed=elapsed, traceback=story(error, files))
 
 
-def held_the_loop(rule: Rule, seconds: float, limit: float) -> RuleFailure:
+def held_the_loop(rule: Blamed, seconds: float, limit: float) -> RuleFailure:
     """A rule that has ended by itself, after more than `limit` seconds in which nobody else got to run."""
     text = (
         f"limit: held the loop for {seconds:.2f} s (burst_timeout {limit:g} s) in code that could not be interrupted; "

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from filterd.engine.actions import ACTIONS
 from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
 from filterd.engine.rule_files import NOT_RULES, Problem, rule_files
@@ -143,8 +144,10 @@ def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Proble
             registry.add(mark)
         except RegistrationError as error:
             problems.append(Problem(mark.place, str(error)))
-    if not problems and not marks and not callable(register) and not (hasattr(module, HOOKS) or hasattr(module, WORDS)):
-        problems.append(Problem(str(file), "no rule in it: no @rule, register_symbol(), hook or def register(registry)"))
+    has_more = callable(register) or any(hasattr(module, kept) for kept in (HOOKS, WORDS, ACTIONS))
+    if not problems and not marks and not has_more:
+        text = "no rule in it: no @rule, register_symbol(), @action, hook or def register(registry)"
+        problems.append(Problem(str(file), text))
     return problems
 
 
@@ -193,7 +196,7 @@ def _strays(module: ModuleType) -> list[Problem]:
         return []
     lost = [(one.place, one.name) for one in getattr(module, MARKS, ())]
     lost += [(one.place, one.title) for one in getattr(module, HOOKS, ())]
-    lost += [(one.place, one.name) for one in getattr(module, WORDS, ())]
+    lost += [(one.place, one.name) for kept in (WORDS, ACTIONS) for one in getattr(module, kept, ())]
     return [
         Problem(place, f"{name} would never run: files whose names begin with _ or test_ are not loaded as rule files")
         for place, name in lost

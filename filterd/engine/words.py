@@ -27,12 +27,13 @@ def extractor(name: str, *, returns: Any = object, stage: str = "message") -> Ca
 
     It gives a value, or None where there is none. `returns` is its type (`str`, `int`, `list[str]`, …), which transforms and
     comparisons are checked against. `stage` is the earliest at which it can be asked: connect tls helo auth mail rcpt data
-    message, results for what needs what a rule has found, score for what needs what all of them have.
+    message, results for what needs what a rule has found, score for what needs what all of them have. With `tcp` it is one for
+    streams and gets the Txn; one with `connect` is for both.
     """
     _needs_a_name("extractor", name)
 
     def marked(function: Function) -> Function:
-        faults = [] if stage in STAGES else [f"stage {stage!r} is not one of {', '.join(STAGES)}"]
+        faults = [] if stage in (*STAGES, "tcp") else [f"stage {stage!r} is not one of {', '.join(STAGES)}, tcp"]
         file, line = _checked("extractor", name, function, faults)
         _keep(function, Extractor(name, function, returns, stage, place=f"{file}:{line}"))
         return function
@@ -61,6 +62,8 @@ def collect_words(modules: Iterable[ModuleType]) -> tuple[Vocabulary, list[Regis
     vocabulary, errors = standard_vocabulary(), []
     for module in modules:
         for word in getattr(module, WORDS, ()):
+            if isinstance(word, Extractor) and word.stage == "tcp":
+                continue  # see stream_words
             try:
                 vocabulary.add(word)
             except VocabularyError as error:

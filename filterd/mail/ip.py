@@ -1,9 +1,9 @@
 """IP addresses as mail spells them, brought into one spelling."""
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
-__all__ = ["normalise_ip"]
+__all__ = ["network_of", "normalise_ip"]
 
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 
@@ -25,3 +25,11 @@ def normalise_ip(text: str) -> str | None:
     except ValueError:
         return None
     return str(address.ipv4_mapped or address)
+
+
+def network_of(ip: str) -> str:
+    """Whom an address stands for when connections are counted: of IPv6 its /64, for that is what one customer has."""
+    if ":" not in ip:
+        return ip
+    address = IPv6Address(ip.partition("%")[0])
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))

@@ -240,6 +240,12 @@ class Stream:
         else:
             _close_under(sock, watchers)
 
+    def wake(self) -> None:
+        """End the waits of this moment as if their time were over; the connection stays open."""
+        for watcher in (self._reader, self._writer):
+            if watcher is not None and watcher.active:
+                get_hub().loop.run_callback(_wake, watcher)
+
     def ends(self) -> tuple[Address, Address] | None:
         """Our address and the peer's; None when they are no longer connected."""
         if self.sock is None:
@@ -285,6 +291,12 @@ class Stream:
 
     def _broken(self, error: OSError, phase: str) -> RequestFailed:
         return failed(error.strerror or str(error), "closed", peer=self.peer, phase=phase, since=self.began)
+
+
+def _wake(watcher: Any) -> None:
+    # In the hub. It may have fired meanwhile.
+    if watcher.active:
+        watcher.callback(False)
 
 
 def _close_under(sock: Socket, watchers: list[Any]) -> None:

@@ -53,7 +53,7 @@ class TcpClient:
         report = _Report(self.stats, upstream)
         dialled = (host, port) if report.server is None else _host_and_port(report.server)
         try:
-            stream = self._dial(*dialled, until, source)
+            stream = self.dial(*dialled, until, source)
         except BaseException as error:
             report.failed(error)
             if isinstance(error, RequestFailed):
@@ -69,7 +69,8 @@ class TcpClient:
             raise
         return conversation
 
-    def _dial(self, host: str, port: int | None, until: float | None, source: str | None) -> Stream:
+    def dial(self, host: str, port: int | None, until: float | None, source: str | None = None) -> Stream:
+        """A bare connection, in no statistics. Failures: `dns`, `connect`, `timeout`."""
         if host.startswith("unix:"):
             return Stream.connect(host.removeprefix("unix:"), until=until)
         assert port is not None

@@ -1,5 +1,6 @@
-"""A message on its way through the rules: the Task, and the Scope that owns all that runs and is open for it."""
+"""A message or a stream on its way through the rules: the Task, the Txn, and the Scope that owns all that runs for it."""
 
+from filterd.task.channel import Channel, PhaseError
 from filterd.task.scope import (
     Child,
     Closable,
@@ -14,18 +15,25 @@ from filterd.task.scope import (
     with_budget,
 )
 from filterd.task.task import Task
+from filterd.task.txn import Txn
+from filterd.task.variables import Variables, process_vars
 
 __all__ = [
+    "Channel",
     "Child",
     "Closable",
     "Deadline",
     "Environment",
     "Jobs",
+    "PhaseError",
     "Scope",
     "Task",
+    "Txn",
+    "Variables",
     "current",
     "loading_maps",
     "loading_modules",
+    "process_vars",
     "sleep",
     "with_budget",
 ]

@@ -1,6 +1,7 @@
 """`filterd rules`: each loaded rule with what it counts and where it stands."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from click.testing import Result
 
@@ -18,6 +19,17 @@ def test_each_rule_has_its_line(config: Callable[..., str], run: Callable[..., R
     assert found["SHORT"] == ["SHORT", "normal", "0.50", "rules/some.py:13", "empty", "nice"]
     assert found["KID"][:3] == ["KID", "virtual", "1.25"]
     assert found["DECIDE"][1] == "prefilter"
+
+
+def test_actions_have_their_lines_too(config: Callable[..., str], run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "streams.py"
+    file.write_text(
+        'from filterd import action, service\n@action("gate", stages="tcp.accept, tcp.close")\ndef gate(txn): ...\n'
+        '@service("own")\ndef own(txn): ...\n'
+    )
+    found = rows(run("rules", "-c", config(), "--rules", str(file)).stdout)
+    assert found["gate"] == ["gate", "action", "tcp.accept", "tcp.close", "streams.py:2"]
+    assert found["own"] == ["own", "service", "tcp.service", "streams.py:4"]
 
 
 def test_the_score_is_the_one_in_effect(config: Callable[..., str], run: Callable[..., Result]) -> None:

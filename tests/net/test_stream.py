@@ -408,3 +408,40 @@ def test_data_is_gathered(data: Any, sent: bytes) -> None:
 def test_other_data_is_refused(data: Any) -> None:
     with pytest.raises(TypeError):
         gather(data)
+
+
+def test_waits_can_be_ended_and_the_connection_stays_open() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+        stream = Stream(ours, "peer")
+        stream.wake()  # nobody waits
+        reader = gevent.spawn(outcome, lambda: stream.read(until=monotonic() + 60))
+        writer = gevent.spawn(outcome, lambda: stream.write(b"x" * 10_000_000, until=monotonic() + 60))
+        gevent.sleep(0.01)
+        stream.wake()
+        assert [one.get(timeout=5) for one in (reader, writer)] == ["timeout"] * 2
+        theirs.sendall(b"still there")
+        assert stream.read(until=monotonic() + 5) == b"still there"
+        stream.close()
+
+
+def test_who_has_been_woken_by_the_peer_meanwhile_is_left_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+        stream = Stream(ours, "peer")
+        reader = gevent.spawn(stream.read, until=monotonic() + 60)
+        gevent.sleep(0.01)
+        theirs.sendall(b"x")
+        stream.wake()
+        assert reader.get(timeout=5) == b"x"
+        stream.close()
+
+
+def outcome(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except RequestFailed as error:
+        return error.failure.kind
+    return "done"
