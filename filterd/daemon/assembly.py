@@ -12,11 +12,13 @@ from filterd.api.http_routes import collect_routes
 from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
-from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.daemon.map_edits import LocalBus, MapBus, MapEdits
+from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, persist_problems, read_files
 from filterd.daemon.outgoing import add_outgoing
 from filterd.daemon.password_files import password_problems
 from filterd.daemon.schema import Composite, Symbol
 from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
+from filterd.daemon.store import Store
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
 from filterd.engine.hook_runs import Hooks
@@ -52,9 +54,11 @@ class Assembly:
     guard: CpuGuard | None
     maps: MapFeeds
     hooks: Hooks
+    edits: MapEdits
 
     def close(self) -> None:
         self.maps.close()
+        self.edits.finish()
         if self.guard is not None:
             self.guard.stop()
         self.environment.network.close()
@@ -82,7 +86,7 @@ def load_all(config: Config, feeds: MapFeeds) -> Loaded:
     `feeds` are the maps that the rules get (`file_maps`), and are filled from their files. Raises LoadError with all that is
     wrong, in those files and in the sections of the clients too.
     """
-    problems = client_problems(config) + password_problems(config) + read_files(feeds)
+    problems = client_problems(config) + password_problems(config) + persist_problems(config) + read_files(feeds)
     token = loading_maps.set(feeds.maps)
     try:
         rules = load_rules(config.rules.paths, enable=config.rules.enable, disable=config.rules.disable, modules=config.modules)
@@ -165,8 +169,12 @@ def assemble(
     *,
     only: Collection[str] = (),
     on_failure: Callable[[Task, RuleFailure], object] = lambda task, failure: None,
+    bus: MapBus | None = None,
+    store: Store | None = None,
 ) -> Assembly:
     """Load the rules and put the engine together; `only` keeps the rules that make these symbols. Raises LoadError.
+
+    `bus` carries changes of maps to and from other workers, the `store` keeps those of maps with `persist`.
 
     In the main thread: the CPU guard uses its signals.
     """
@@ -211,4 +219,6 @@ def assemble(
         guard = CpuGuard(limits.burst_timeout, rules.code)
         guard.start()
     hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code)
-    return Assembly(config, rules, engine, environment, guard, maps, hooks)
+    kept = [name for name, section in config.maps.items() if section.persist]
+    edits = MapEdits(maps.maps, bus or LocalBus(), store, kept)
+    return Assembly(config, rules, engine, environment, guard, maps, hooks, edits)

@@ -23,6 +23,8 @@ from filterd.daemon.books import Books
 from filterd.daemon.config import Config
 from filterd.daemon.doors import control_for, server_for
 from filterd.daemon.logs import FailureLog, MessageLog, set_up_logging
+from filterd.daemon.map_edits import SCHEMA
+from filterd.daemon.store import Store
 from filterd.daemon.units import Address
 from filterd.mail.hosts import load_suffixes
 from filterd.mail.request import Overloaded, ScanRequest
@@ -57,7 +59,9 @@ class Worker:
         write = set_up_logging(config.log.format, config.log.level, config.log.file)
         self._tell = MessageLog(write, config.log.format, config.log.level)
         close_forgotten_timeouts()
-        self._assembly = assemble(config, on_failure=FailureLog())
+        path = config.store.path
+        store = None if path is None else Store(path, SCHEMA)
+        self._assembly = assemble(config, on_failure=FailureLog(), store=store)
         self.books = Books(config, self._assembly, self.listeners, self._state)
         self._count = self.books.count
         try:

@@ -16,7 +16,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from filterd.mail.maps import LiveMap
+from filterd.mail.live_map import LiveMap
 from filterd.mail.results import Scoring
 from filterd.net.event import Event
 from filterd.net.greenlets import Batch, Crew, Stop, running
