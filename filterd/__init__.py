@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from filterd.mail.urls import Url
     from filterd.mail.verdict import Hit, Verdict
     from filterd.outcome import ErrorFirst, Failure, OkFirst, RequestFailed
-    from filterd.task import Task, sleep
+    from filterd.task import Task, msleep, sleep, spawn
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ _WHERE = {
     **dict.fromkeys(("extractor", "transform"), "filterd.engine.words"),
     **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
     **dict.fromkeys(("Hit", "Verdict"), "filterd.mail.verdict"),
-    **dict.fromkeys(("Task", "sleep"), "filterd.task"),
+    **dict.fromkeys(("Task", "msleep", "sleep", "spawn"), "filterd.task"),
     "Address": "filterd.mail.address",
     "Message": "filterd.mail.message",
     "Url": "filterd.mail.urls",
@@ -59,6 +59,7 @@ __all__ = [
     "http",
     "log",
     "maps",
+    "msleep",
     "on_finish",
     "on_load",
     "periodic",
@@ -67,6 +68,7 @@ __all__ = [
     "route",
     "rule",
     "sleep",
+    "spawn",
     "tcp",
     "tcp_sync",
     "transform",

@@ -9,7 +9,7 @@ Promises:
 """
 
 from collections.abc import Callable, Collection, Iterable
-from logging import Logger, LoggerAdapter, getLogger
+from logging import getLogger
 from math import isfinite
 from random import random
 from time import monotonic
@@ -19,11 +19,13 @@ import gevent
 
 from filterd.engine.hooks import Hook, WorkerInfo
 from filterd.engine.loader import LoadError, Problem
+from filterd.engine.spawned import Spawned
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.net.event import Event
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
 from filterd.task import Deadline, Environment, Jobs, Scope
+from filterd.task.rule_log import RuleLog
 
 __all__ = ["HookScope", "Hooks"]
 
@@ -74,9 +76,9 @@ class HookScope(Scope):
         self.error: BaseException | None = None
 
     @property
-    def log(self) -> "LoggerAdapter[Logger]":
+    def log(self) -> RuleLog:
         """A logger whose lines carry the hook's name."""
-        return LoggerAdapter(getLogger("filterd.rule"), {"rule": self.title})
+        return RuleLog(getLogger("filterd.rule"), {"rule": self.title})
 
     def job_failed(self, job: Any, error: BaseException) -> None:
         """The hook, or a child nobody asked, has raised."""
@@ -116,6 +118,8 @@ class Hooks:
         self._running: dict[HookScope, None] = {}
         self._living: list[Any] = []
         self._is_loaded = False
+        self._spawned = Spawned(self._tried, self._ending)
+        environment.background.begin = self._spawned.begin
 
     def load(self) -> None:
         """Call the `on_load` hooks one after the other, in the order of the files. Raises LoadError with all that failed."""
@@ -135,6 +139,7 @@ class Hooks:
         """Begin with the periodic and the background hooks."""
         for kind, live in (("periodic", self._repeat), ("background", self._keep_up)):
             self._living += [gevent.spawn(live, hook) for hook in self._of(kind)]
+        self._spawned.start()
 
     def finish(self, seconds: float) -> None:
         """Stop what runs, then call the `on_finish` hooks, all within about so many seconds, at least LEAST_FINISH."""
@@ -143,6 +148,7 @@ class Hooks:
         loop = self._environment.crew.hub.loop
         for scope in self._running:
             loop.run_callback(scope.jobs.stop, Stop("the worker ends", "cancelled"))
+        self._living += self._spawned.greenlets
         gevent.joinall(self._living, timeout=max(end - monotonic(), 0.0))
         late = [greenlet for greenlet in self._living if not greenlet.dead]
         if late:

@@ -25,7 +25,8 @@ from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.engine.words import WORDS
-from filterd.task import loading_modules
+from filterd.net.no_wait import no_wait, told_wait
+from filterd.task import has_loaded, loading_modules
 
 __all__ = ["LoadError", "Problem", "Rules", "load_rules"]
 
@@ -103,6 +104,8 @@ def load_rules(
                     unseen += [file] if wrong else []
     finally:
         loading_modules.reset(token)
+    for module in shared:
+        has_loaded(vars(module))
     problems += [problem for module in shared for problem in _strays(module)]
     problems += _unknown_names(registry, [file.stem for file in found], unseen, enable=enable, disable=disable)
     if problems:
@@ -155,12 +158,14 @@ def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Proble
     try:
         assert module.__spec__ is not None
         assert module.__spec__.loader is not None
-        module.__spec__.loader.exec_module(module)
-        register = getattr(module, "register", None)
-        if callable(register):
-            register(registry)
+        with no_wait(lambda: f"while rule files are loaded nothing waits, and {told_wait()}: do it in an @on_load function"):
+            module.__spec__.loader.exec_module(module)
+            register = getattr(module, "register", None)
+            if callable(register):
+                register(registry)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a rule file may raise anything, and the next one is loaded
         problems.append(problem_of(error, file))
+    has_loaded(vars(module))
     for mark in marks:
         try:
             if isinstance(mark, RegistrationError):

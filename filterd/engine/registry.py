@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Literal, TypeVar, get_args
 
 from filterd.mail.results import SymbolScore
-from filterd.task import Task
+from filterd.task import Task, refuse_late
 
 __all__ = ["MARKS", "OnError", "RegistrationError", "Registry", "Rule", "RuleType", "register_symbol", "rule", "virtual"]
 
@@ -200,6 +200,7 @@ def _site(depth: int) -> FrameType:
 
 def _mark(name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
     site = _site(2)
+    refuse_late(f"rule {name!r} is registered", site)
     marks = site.f_globals.setdefault(MARKS, [])
     try:
         marks.append(make_rule(name, function, site.f_code.co_filename, site.f_lineno, **keywords))
@@ -336,6 +337,7 @@ class Registry:
         self._add(name, None, {**keywords, "type": "virtual", "parent": parent})
 
     def _add(self, name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
+        refuse_late(f"rule {name!r} is registered", _site(2))
         site = _site(2)
         self.add(make_rule(name, function, site.f_code.co_filename, site.f_lineno, **keywords))
 

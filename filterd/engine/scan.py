@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from filterd.engine.composites import Composite, Composites
-from filterd.engine.expressions import Compiler
+from filterd.engine.expressions import Compiler, Expression
 from filterd.engine.failures import describe, held_the_loop
 from filterd.engine.matching import Element
 from filterd.engine.order import Order
@@ -18,6 +18,7 @@ from filterd.mail.request import ScanRequest
 from filterd.mail.results import PreResult, Results
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.net.greenlets import Stop, running
+from filterd.net.no_wait import WouldWait, no_wait, told_wait
 from filterd.task import Child, Environment, Jobs, Task
 
 __all__ = ["Scan"]
@@ -63,7 +64,7 @@ class RuleJobs(Jobs):
         if runner is not None:
             runner.switch_out = _refuse_to_wait
         try:
-            if rule.condition is None or rule.condition(task):
+            if rule.condition is None or _condition_holds(rule, task):
                 value = rule.function(task)  # type: ignore[misc]
                 if value is not None and value is not False:
                     task.take_value(rule, value)
@@ -79,14 +80,21 @@ class RuleJobs(Jobs):
         return timeout
 
 
-class WouldWait(RuntimeError):
-    """A rule that promised not to wait was about to."""
+def _condition_holds(rule: Rule, task: "Scan") -> bool:
+    condition = rule.condition
+    assert condition is not None
+    if isinstance(condition, Expression):
+        return bool(condition(task))  # it watches itself
+    with no_wait(lambda: f"the condition of rule {rule.name} must not wait, and {told_wait()}: ask in the rule itself"):
+        return bool(condition(task))
 
 
 def _refuse_to_wait() -> None:
     runner = running()
     assert runner is not None
-    raise WouldWait(f"rule {runner.job.name} is inline and must not wait: take inline=True away, or the call")
+    raise WouldWait(
+        f"rule {runner.job.name} is inline and must not wait: take inline=True away, or the call, for {told_wait()}"
+    )
 
 
 def _runs_despite(rule: Rule, task: Task) -> bool:
