@@ -215,8 +215,8 @@ def assemble(
     )
     loaded.live_settings.attach(engine.variants.follow)
     guard = None
-    if limits.burst_timeout:
-        guard = CpuGuard(limits.burst_timeout, rules.code)
+    if limits.burst_timeout or any(rule.burst_timeout for rule in chosen):
+        guard = CpuGuard(limits.burst_timeout or inf, rules.code)
         guard.start()
     hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code)
     kept = [name for name, section in config.maps.items() if section.persist]

@@ -46,8 +46,11 @@ class Statistics:
         errors: Callable[[], list[dict[str, Any]]] = list,
         worker: Callable[[], Mapping[str, Any]] = dict,
         cuts: Callable[[], int] = int,
+        cpu: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`errors` gives the latest errors of the log, `worker` what is told of this worker beside its counts."""
+        """`cpu` gives the seconds computed by rule or hook, `errors` the latest errors of the log, `worker` what is told of
+        this worker beside its counts.
+        """
         self.started = time()
         self._rules = tuple(rules)
         self._clients = clients
@@ -55,6 +58,7 @@ class Statistics:
         self._errors = errors
         self._worker = worker
         self._cuts = cuts
+        self._cpu = cpu
         self.messages = self.timed_out = self.refused = self.failed = self.failures = 0
         self.seconds = 0.0
         self.actions: dict[str, int] = {}
@@ -116,6 +120,7 @@ class Statistics:
             "recent": list(self.recent),
             "symbols": dict(self.symbols),
             "rules": {one.name: [one.runs, one.seconds, one.hits, one.errors] for one in self._rules if one.type != "virtual"},
+            "cpu": dict(self._cpu()),
             "clients": {name: counters.as_dict() for name, counters in self._clients().items()},
             "listeners": _by_name(self._listeners),
             "hub": {"late_buckets": list(self.late_buckets), "late": self.late, "blocked": self.blocked, "cuts": self._cuts()},

@@ -45,6 +45,9 @@ class RuleJobs(Jobs):
             try:
                 job.run()
             finally:
+                runner = running()
+                if runner is not None and runner.held is not None:
+                    task.ran_long(job.parent, 0.0)
                 task.order.child_ended(job.parent)
             return
         try:
@@ -72,7 +75,7 @@ class RuleJobs(Jobs):
             seconds = task.timings[rule.name] = monotonic() - started
             if runner is not None:
                 runner.switch_out = None
-        if seconds > task.environment.burst_timeout:
+        if seconds > (rule.burst_timeout or task.environment.burst_timeout):
             task.ran_long(rule, seconds)
 
     def limit(self, job: Any) -> float | None:
@@ -230,10 +233,14 @@ class Scan(Task):
         self._record(rule, describe(error, rule=rule, scan=self, files=self.house.files))
 
     def ran_long(self, rule: Rule, seconds: float) -> None:
-        """Tell of a rule the CPU guard could not cut: it has ended by itself, without having waited for anything."""
+        """Tell of a rule the CPU guard could not cut: it has ended by itself, and held the loop in between.
+
+        What the guard has seen of it is told; else it was known to if it has not waited for anything.
+        """
         runner = running()
-        if runner is not None and not runner.waited:
-            self._tell(rule, held_the_loop(rule, seconds, self.environment.burst_timeout))
+        if runner is not None and (runner.held is not None or not runner.waited):
+            limit = rule.burst_timeout or self.environment.burst_timeout
+            self._tell(rule, held_the_loop(rule, seconds, limit, runner.held))
 
     def _tell(self, rule: Rule, failure: RuleFailure) -> None:
         self.failures.append(failure)

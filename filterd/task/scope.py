@@ -129,6 +129,12 @@ class Child(Generic[T]):
     def name(self) -> str:
         return str(self.parent.name)
 
+    @property
+    def burst_timeout(self) -> float | None:
+        """The limit that its rule has of its own."""
+        limit: float | None = getattr(self.parent, "burst_timeout", None)
+        return limit
+
     def run(self) -> None:
         self.value = self.context.run(self.function, *self.args)
         self.done.set()
