@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from filterd.mail.urls import Url
     from filterd.mail.verdict import Hit, Verdict
     from filterd.outcome import ErrorFirst, Failure, OkFirst, RequestFailed
-    from filterd.task import Channel, PhaseError, Task, Txn, process_vars, sleep
+    from filterd.task import Channel, PhaseError, Task, Txn, msleep, process_vars, sleep, spawn
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,7 @@ _WHERE = {
     **dict.fromkeys(("extractor", "transform"), "filterd.engine.words"),
     **dict.fromkeys(("ErrorFirst", "Failure", "OkFirst", "RequestFailed"), "filterd.outcome"),
     **dict.fromkeys(("Hit", "Verdict"), "filterd.mail.verdict"),
-    **dict.fromkeys(("Channel", "PhaseError", "Task", "Txn", "process_vars", "sleep"), "filterd.task"),
+    **dict.fromkeys(("Channel", "PhaseError", "Task", "Txn", "msleep", "process_vars", "sleep", "spawn"), "filterd.task"),
     **dict.fromkeys(("action", "service"), "filterd.engine.actions"),
     "Address": "filterd.mail.address",
     "Message": "filterd.mail.message",
@@ -65,6 +65,7 @@ __all__ = [
     "http",
     "log",
     "maps",
+    "msleep",
     "on_finish",
     "on_load",
     "periodic",
@@ -75,6 +76,7 @@ __all__ = [
     "rule",
     "service",
     "sleep",
+    "spawn",
     "tcp",
     "tcp_sync",
     "transform",

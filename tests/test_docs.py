@@ -93,9 +93,8 @@ def scanned(folder: Path, source: str, port: int, raw: bytes) -> Verdict:
     rule = folder / "example.py"
     rule.write_text(source.replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
     conf = folder / "filterd.toml"
-    conf.write_text(
-        f'{FAKE_DNS}[modules.blocked]\nsenders = ["ann@example.org"]\n[maps.friends]\nsource = "file:friends.txt"\n'
-    )
+    maps = '[maps.friends]\nsource = "file:friends.txt"\n[maps.blocked]\ntype = "ip"\n'
+    conf.write_text(f'{FAKE_DNS}[modules.blocked]\nsenders = ["ann@example.org"]\n{maps}')
     assembly = assemble(load_config(conf, rules=[str(rule)], sets=["limits.burst_timeout=0"]))
     try:
         envelope = Envelope.of(ip="192.0.2.77", mail_from="ann@example.org", rcpts=["bob@example.net"])

@@ -21,6 +21,7 @@ from filterd.net.tls import _context
 from tests.support.certificates import Certificates
 from tests.support.daemon import running_daemon
 from tests.support.engine import rule_of
+from tests.support.expressions import task_of
 from tests.support.http_server import Asked, answer, http_serving
 from tests.support.migrating import FAKE_DNS, Row, Services, read_rows, services
 from tests.support.migrating_names import NAMES, PROOFS
@@ -122,7 +123,9 @@ def worker(tmp_path_factory: pytest.TempPathFactory, _redis: RedisServer) -> Ite
     folder = tmp_path_factory.mktemp("migrating")
     rules = folder / "rules"
     rules.mkdir()
-    with assembled(folder, [rules], f'{FAKE_DNS}[redis]\nservers = "127.0.0.1:{_redis.port}"\n') as assembly:
+    maps = '[maps.bad_ips]\ntype = "ip"\n[maps.routes]\ntype = "map"\n'
+    with assembled(folder, [rules], f'{FAKE_DNS}[redis]\nservers = "127.0.0.1:{_redis.port}"\n{maps}') as assembly:
+        assembly.hooks.start()
         yield assembly
 
 
@@ -195,14 +198,13 @@ IN_A_ROUTE = "Pseudo-variables in a route"
 STRAIGHT = ("TCP, straight", "LuaSocket")
 PRELUDES: dict[str, Callable[[Run], None]] = {
     "TCP, straight": connect,
-    "Parameters": mark_route,
-    "Functions": mark_route,
-    "Setting pseudo-variables": mark_route,
     IN_A_ROUTE: come_by_a_reply,
     "Statistics": ask_three,
     "LuaSocket": connect_socket,
 }
-IN_A_RULE = [(section, key) for section, proofs in PROOFS.items() if section != "Registering" for key in proofs]
+WITH_A_ROUTE = ("Parameters", "Functions", "Setting pseudo-variables")
+IN_A_FILE = ("Registering", "At the top of a file")
+IN_A_RULE = [(section, key) for section, proofs in PROOFS.items() if section not in IN_A_FILE for key in proofs]
 
 
 @pytest.fixture
@@ -228,15 +230,20 @@ def test_the_line_works_in_a_rule(
     ask_redis(redis_server.port, "SET", "k", "v")
     if key == "connect_ssl":
         request.getfixturevalue("trusted")
-    caplog.set_level("INFO", "filterd.rule")
+    caplog.set_level("DEBUG", "filterd.rule")
     run = Run(services_running, row, PROOFS[section][key])
+    if section in WITH_A_ROUTE:
+        mark_route(run)
     other = rule_of(lambda task: None, "OTHER", type="postfilter")
     verdict = scan(Engine([rule_of(run.line, "ROW"), other], worker.environment))
     handle = run.names.get("handle")
     while isinstance(handle, filterd.http.Handle) and not handle.done:
         gevent.sleep(0.01)
+    while row.code.startswith("spawn(") and not run.seen:
+        gevent.sleep(0.001)
     if section not in STRAIGHT:
-        run.prove(verdict=verdict, logged=caplog.text)
+        levels = [one.levelno for one in caplog.records if one.name == "filterd.rule"]
+        run.prove(verdict=verdict, logged=caplog.text, levels=levels, maps=worker.maps.maps)
 
 
 def scan(engine: Engine) -> Verdict:
@@ -245,19 +252,30 @@ def scan(engine: Engine) -> Verdict:
     return verdict
 
 
-@pytest.mark.parametrize("key", PROOFS["Registering"])
-def test_the_line_works_at_the_top_of_a_rule_file(tmp_path: Path, key: str) -> None:
-    (row,) = rows_of("Registering", key)
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section in IN_A_FILE for key in PROOFS[section]])
+def test_the_line_works_at_the_top_of_a_rule_file(tmp_path: Path, section: str, key: str) -> None:
+    (row,) = rows_of(section, key)
     file = tmp_path / "example.py"
     file.write_text(
         "from filterd import *\ndef check(task):\n    return True\n"
         'register_symbol(name="OTHER", callback=lambda task: None)\n' + row.code + "\n"
     )
     with assembled(tmp_path, [file], "[modules.module]\nlevel = 3\n") as assembly:
+        assembly.hooks.load()
         verdict = scan(assembly.engine)
         names = vars(assembly.rules.modules[0])
+        assembly.hooks.start()
+        while names.get("SEEN") == []:
+            gevent.sleep(0.001)
+        assembly.hooks.finish(1)
         registry = assembly.rules.registry
-        prove(PROOFS["Registering"][key], {**names, "rules": registry.rules, "settings": registry.settings, "verdict": verdict})
+        further = {
+            "rules": registry.rules,
+            "settings": registry.settings,
+            "verdict": verdict,
+            "get": lambda text: assembly.engine.compiler.get(text, task_of()),
+        }
+        prove(PROOFS[section][key], names | further)
 
 
 # -- what is said between the tables

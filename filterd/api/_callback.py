@@ -13,18 +13,22 @@ from inspect import CO_VARARGS, Parameter, signature
 from types import FunctionType, MethodType
 from typing import Any
 
-from filterd.task import Scope, current
+from filterd.net.no_wait import refuse_now
+from filterd.task import Scope, current, loading_modules
 
 __all__ = ["later", "offer", "scope_of"]
 
 _ALL = 1_000_000
 
 
-def scope_of(task: Scope | None, call: str) -> Scope:
-    """The scope a call belongs to: the one given, else the one that runs. `call` is its name for the error outside of all."""
-    if task is not None:
-        return task
-    scope = current()
+def scope_of(task: Scope | None, call: str, *, waits: bool = True) -> Scope:
+    """The scope a call belongs to: the one given, else the one that runs. `call` is its name for the error outside of all.
+
+    One that `waits` raises WouldWait where nothing may wait, before it has done anything.
+    """
+    scope = current() if task is None else task
+    if waits and (scope is not None or loading_modules.get() is None):
+        refuse_now()
     if scope is None:
         raise RuntimeError(
             f"{call} was called outside of any rule: a rule file may only register at its top level; "

@@ -83,7 +83,7 @@ def request(
     resolver would (`[dns] timeout` × (`retransmits` + 1)). With `callback` True at once, False where it could not be started,
     and later `callback(resolver, name, results_or_None, err_or_None)`.
     """
-    scope = scope_of(task, "dns.request")
+    scope = scope_of(task, "dns.request", waits=callback is None)
     if callback is None:
         return many([(name, type)], task=scope, timeout=timeout, forced=forced)[0]
     if _cannot_be(name, type) or not _allowed(scope, 1, forced=forced):
@@ -125,7 +125,7 @@ def statistics(*, task: Scope | None = None) -> dict[str, int]:
 
     Each question of a rule is a request, also where the answer was known; "there is none" is a reply.
     """
-    resolver: NetResolver = scope_of(task, "dns.statistics").network.resolver
+    resolver: NetResolver = scope_of(task, "dns.statistics", waits=False).network.resolver
     return resolver.stats.as_dict()
 
 

@@ -57,7 +57,7 @@ def query(
     keywords are those of `http.request`. Gives the Reply the route has had; with `suspend=False` a Handle at once, or None
     where too many are under way. Raises LookupError for a route that does not exist.
     """
-    scope = scope_of(task, "http.query")
+    scope = scope_of(task, "http.query", waits=suspend)
     client: HttpClient = scope.network.http
     function = _find(route, sys._getframe(1).f_globals.get(ROUTES, {}), client.routes) if isinstance(route, str) else route
     if data is not None:

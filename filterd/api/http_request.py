@@ -52,7 +52,7 @@ def request(
     (how many), `forbid_local`, `upstream`, `unix_socket`, `tls_verify_host`, `tls_verify_peer`, `tls_ca_path` (file or
     directory), `tls_client_cert`, `tls_client_key`, `tls_min_version`, `sni`. Raises ValueError for what cannot be sent.
     """
-    scope = scope_of(task, "http.request")
+    scope = scope_of(task, "http.request", waits=callback is None)
     client: HttpClient = scope.network.http
     try:
         call = Call(url, client.settings, **options)
@@ -99,5 +99,5 @@ def _told(failure: Failure, scope: Scope) -> Failure:
 
 def statistics(*, task: Scope | None = None) -> dict[str, int]:
     """What this worker's client has done so far: requests = replies + errors + timeouts + in_flight."""
-    client: HttpClient = scope_of(task, "http.statistics").network.http
+    client: HttpClient = scope_of(task, "http.statistics", waits=False).network.http
     return client.stats.as_dict()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from filterd.net.http_reply import Response
 from filterd.outcome import Failure
+from filterd.task import refuse_late
 
 __all__ = ["ROUTES", "Reply", "Route", "RouteProblem", "collect_routes", "route"]
 
@@ -80,6 +81,7 @@ class Reply:
 
 def route(name: str) -> Callable[[Function], Function]:
     """Mark a function of a rule file as the route `name`: `fn(task, reply)`. ValueError where the file has it already."""
+    refuse_late(f"@route({name!r}) is used", sys._getframe(1))
     routes: dict[str, Route] = sys._getframe(1).f_globals.setdefault(ROUTES, {})
 
     def marked(function: Function) -> Function:

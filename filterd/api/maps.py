@@ -1,12 +1,12 @@
 """Maps for rules: `maps["NAME"]` is the table `[maps.NAME]`, whatever version of it is there when it is asked.
 
-`key in maps["NAME"]`, `maps["NAME"].get(key)` and `maps["NAME"][key]` never wait; see `mail.maps.LiveMap`.
+`key in maps["NAME"]`, `maps["NAME"].get(key)` and `maps["NAME"][key]` never wait; see `mail.live_map.LiveMap`.
 """
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from filterd.mail.maps import LiveMap
+from filterd.mail.live_map import LiveMap
 from filterd.task import current, loading_maps
 
 __all__ = ["Maps", "maps"]

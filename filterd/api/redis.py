@@ -54,7 +54,7 @@ def connect(params: Parameters, *, task: Scope | None = None, key: Key = None, i
 
     `key` chooses among several servers, the same one each time; `is_write` chooses the list.
     """
-    scope = scope_of(task, "redis.connect")
+    scope = scope_of(task, "redis.connect", waits=False)
     try:
         target = _client(scope).target(params.module)
     except RequestFailed as error:
@@ -96,7 +96,7 @@ def request(
     is_write: bool = False,
 ) -> OkFirst[Any] | bool:
     """One command, `["GET", "key"]`: `is_ok, value`. With `callback(err, data)`: True, False if it could not be started."""
-    scope = scope_of(task, "redis.request")
+    scope = scope_of(task, "redis.request", waits=callback is None)
     prepared = Command(command)
     return _call(scope, callback, lambda: _execute(scope, params, [prepared], key=key, is_write=is_write)[0])
 
@@ -152,7 +152,7 @@ class Script:
         is_write: bool = True,
     ) -> OkFirst[Any] | bool:
         """Run it: `is_ok, value`; with `callback(err, data)`: True, False if it could not be started."""
-        scope = scope_of(task, "redis.script")
+        scope = scope_of(task, "redis.script", waits=callback is None)
         run = Command(["EVALSHA", self.digest, len(keys), *keys, *args])
 
         def work() -> OkFirst[Any]:

@@ -149,7 +149,7 @@ def request(
     closes our side after that. `on_connect(conn)` comes first of all, `on_error(err, conn)` instead of everything when no
     connection came about. Host, upstream and times are as in `tcp_sync.connect`.
     """
-    scope = scope_of(task, "tcp.request")
+    scope = scope_of(task, "tcp.request", waits=False)
     budget = Budget(scope, timeout, connect=connect_timeout, read=read_timeout, write=write_timeout)
     dialogue = Dialogue(partial=partial)
     sent = gather(data)

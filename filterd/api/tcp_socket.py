@@ -31,7 +31,7 @@ class Socket:
     """A client that is connected by `connect` or `connect_ssl`, once. It is closed at the end of the task."""
 
     def __init__(self, *, task: Scope | None = None) -> None:
-        self._scope = scope_of(task, "tcp.Socket")
+        self._scope = scope_of(task, "tcp.Socket", waits=False)
         self._seconds: float | None = None
         self._conversation: Conversation | None = None
         self._closed = False

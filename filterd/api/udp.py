@@ -56,7 +56,7 @@ def sendto(
     With `read=False` nothing is waited for: `(True, b"")` says that it was sent. `callback(is_ok, data_or_err)` makes it return
     at once: True, or False if it could not be started.
     """
-    scope = scope_of(task, "udp.sendto")
+    scope = scope_of(task, "udp.sendto", waits=callback is None)
     if not 0 < port < 65536:
         raise ValueError(f"sending to {host} needs a port from 1 to 65535, not {port}")
     sent = gather(data)

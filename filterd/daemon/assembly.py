@@ -13,11 +13,13 @@ from filterd.api.http_routes import collect_routes
 from filterd.daemon.clients import client_problems, client_settings
 from filterd.daemon.conditions import compiler_for, conditions_of
 from filterd.daemon.config import Config
-from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, read_files
+from filterd.daemon.map_edits import LocalBus, MapBus, MapEdits
+from filterd.daemon.maps import add_map_rules, file_maps, follow_addresses, persist_problems, read_files
 from filterd.daemon.outgoing import add_outgoing
 from filterd.daemon.password_files import password_problems
 from filterd.daemon.schema import Composite, Symbol
 from filterd.daemon.settings import LiveSettings, follow_settings, settings_of
+from filterd.daemon.store import Store
 from filterd.daemon.streams import LoadedStreams, Streams, streams_of
 from filterd.engine.composites import Composites
 from filterd.engine.expressions import Compiler
@@ -56,9 +58,11 @@ class Assembly:
     maps: MapFeeds
     hooks: Hooks
     streams: Streams
+    edits: MapEdits
 
     def close(self) -> None:
         self.maps.close()
+        self.edits.finish()
         if self.guard is not None:
             self.guard.stop()
         self.environment.network.close()
@@ -87,7 +91,7 @@ def load_all(config: Config, feeds: MapFeeds, texts: Texts | None = None) -> Loa
     `feeds` are the maps that the rules get (`file_maps`), and are filled from their files. Raises LoadError with all that is
     wrong, in those files and in the sections of the clients too. With `texts` the rule files are those that were kept.
     """
-    problems = client_problems(config) + password_problems(config) + read_files(feeds)
+    problems = client_problems(config) + password_problems(config) + persist_problems(config) + read_files(feeds)
     token = loading_maps.set(feeds.maps)
     try:
         rules = load_rules(
@@ -180,8 +184,12 @@ def assemble(
     on_failure: Callable[[Any, RuleFailure], object] = lambda task, failure: None,
     texts: Texts | None = None,
     worker: WorkerInfo | None = None,
+    bus: MapBus | None = None,
+    store: Store | None = None,
 ) -> Assembly:
     """Load the rules and put the engine together; `only` keeps the rules that make these symbols. Raises LoadError.
+
+    `bus` carries changes of maps to and from other workers, the `store` keeps those of maps with `persist`.
 
     In the main thread: the CPU guard uses its signals.
     """
@@ -222,8 +230,11 @@ def assemble(
     )
     loaded.live_settings.attach(engine.variants.follow)
     guard = None
-    if limits.burst_timeout:
-        guard = CpuGuard(limits.burst_timeout, rules.code)
+    if limits.burst_timeout or any(rule.burst_timeout for rule in chosen):
+        guard = CpuGuard(limits.burst_timeout or inf, rules.code)
         guard.start()
     hooks = Hooks(collect_hooks(rules.modules), environment, files=rules.code, worker=worker)
-    return Assembly(config, rules, engine, environment, guard, maps, hooks, Streams(loaded.streams, environment, on_failure))
+    streams = Streams(loaded.streams, environment, on_failure)
+    kept = [name for name, section in config.maps.items() if section.persist]
+    edits = MapEdits(maps.maps, bus or LocalBus(), store, kept)
+    return Assembly(config, rules, engine, environment, guard, maps, hooks, streams, edits)

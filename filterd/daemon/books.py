@@ -51,6 +51,7 @@ class Books:
             worker=state,
             cuts=lambda: 0 if guard is None else guard.cuts,
             streams=assembly.streams.snapshot,
+            cpu=lambda: {} if guard is None else dict(guard.cpu),
         )
         path = config.store.path
         # Without a control listener nobody can read it, unless it is kept for a later one.

@@ -24,9 +24,12 @@ if TYPE_CHECKING:  # the supervisor logs too, and has no use for gevent
     from filterd.mail.request import ScanRequest
     from filterd.mail.verdict import RuleFailure, Verdict
 
+from filterd.mail.log_levels import LEVELS as RULE_LEVELS
+from filterd.mail.log_levels import SILENT
+
 __all__ = ["FailureLog", "MessageLog", "reopen_log", "set_up_logging"]
 
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = {**RULE_LEVELS, "error": logging.ERROR}
 REPEAT_AFTER = 60.0
 """Seconds after which the traceback of a known bug is written again."""
 
@@ -105,6 +108,8 @@ def set_up_logging(format: str = "text", level: str = "info", file: Path | None 
         else logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     )
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    for name in ("notice", "alert", "emerg"):  # Python has no names for these
+        logging.addLevelName(LEVELS[name], name.upper())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS["warning"])
@@ -144,15 +149,17 @@ class MessageLog:
         self._write = write
         self._render = _json_line if format == "json" else _text_line
         self._render_unscanned = _unscanned_json_line if format == "json" else _unscanned_text_line
-        # At level warning and above only messages on which something failed are told.
-        self._only_failures = LEVELS[level] > logging.INFO
+        self._least = LEVELS[level]
 
     def unscanned(self, request: "ScanRequest", why: str) -> None:
         """A message without a verdict: refused, or filterd itself failed. Told at every level, whatever its client wants."""
         self._write(self._render_unscanned(request, why))
 
     def __call__(self, request: "ScanRequest", verdict: "Verdict") -> None:
-        if "no_log" in request.envelope.flags or (self._only_failures and not verdict.failures):
+        if "no_log" in request.envelope.flags:
+            return
+        # A message on which something failed is told at every level.
+        if not verdict.failures and (verdict.log_level == SILENT or LEVELS[verdict.log_level] < self._least):
             return
         self._write(self._render(request, verdict))
 
@@ -176,9 +183,15 @@ def _head(request: "ScanRequest", level: str, task_id: str | None, message_id: s
     }
 
 
+def _level_of(verdict: "Verdict") -> str:
+    """At least a warning where something failed."""
+    level = verdict.log_level
+    return "warning" if verdict.failures and (level == SILENT or LEVELS[level] < LEVELS["warning"]) else level
+
+
 def _json_line(request: "ScanRequest", verdict: "Verdict") -> str:
     envelope = request.envelope
-    line = _head(request, "warning" if verdict.failures else "info", verdict.task_id, verdict.message_id) | {
+    line = _head(request, _level_of(verdict), verdict.task_id, verdict.message_id) | {
         "action": verdict.action,
         "score": round(verdict.score, 3),
         "required_score": verdict.required_score,
@@ -222,7 +235,7 @@ def _unscanned_text_line(request: "ScanRequest", why: str) -> str:
 def _text_line(request: "ScanRequest", verdict: "Verdict") -> str:
     fields = "".join(f" {name}={_printable(_shown(value))}" for name, value in verdict.log_fields.items())
     failures = _printable("".join(f"; FAILED {failure}" for failure in verdict.failures), "")
-    level = "warning" if verdict.failures else "info"
+    level = _level_of(verdict)
     if verdict.log_text is not None:
         # However short the text is, what failed is told, and the message can be found by its id.
         text = _printable(verdict.log_text, "")

@@ -129,6 +129,8 @@ class _Snapshot(Collector):
             hits.add_metric((name,), found)
             errors.add_metric((name,), failed)
         yield from (seconds, hits, errors)
+        text = "Seconds of CPU time in a rule or hook, as each 20 ms of it found who was computing."
+        yield _labelled("filterd_rule_cpu_seconds", text, "rule", self.totals["cpu"], CounterMetricFamily)
         symbols = self.totals["symbols"]
         yield _labelled("filterd_symbol_hits", "Messages with this symbol.", "symbol", symbols, CounterMetricFamily)
 

@@ -243,13 +243,14 @@ class Group(Section):
 class Map(Section):
     """`[maps.NAME]`: a table from elsewhere. With `key` and `symbol` each message is looked up in it.
 
-    No `interval` is 5 s for a file and 5 min for a web address.
+    No `interval` is 5 s for a file and 5 min for a web address. Without a `source` it has what rules put into it.
     """
 
-    source: MapSource
+    source: MapSource | None = None
     type: Literal["set", "map", "glob", "regexp", "ip", "domain"] = "set"
     interval: Timeout | None = None
     max_size: Size = 64 * 2**20
+    persist: bool = False
     key: str | None = None
     symbol: str | None = None
     symbols: Listed[str] = ()
@@ -261,7 +262,18 @@ class Map(Section):
     @property
     def path(self) -> str | None:
         """The absolute path of the file, None for a web address."""
-        return self.source.removeprefix("file:") if self.source.startswith("file:") else None
+        source = self.source
+        return source.removeprefix("file:") if source is not None and source.startswith("file:") else None
+
+    @model_validator(mode="after")
+    def _kept(self) -> "Map":
+        if self.source is None and "type" not in self.model_fields_set:
+            raise ValueError("source is missing: a file or a web address; or say the type of a map that rules put keys into")
+        if self.type in ("glob", "regexp") and (self.source is None or self.persist):
+            raise ValueError(f"a {self.type} map is what its source has: no rule can change single keys, so none are kept")
+        if self.source is None and self.interval is not None:
+            raise ValueError("interval is of no use without a source")
+        return self
 
     @model_validator(mode="after")
     def _pair(self) -> "Map":

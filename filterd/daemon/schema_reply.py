@@ -59,7 +59,7 @@ class Log(Section):
     """`[log]`: no `file` means the standard error stream. `fields` are further values by name, `template` the line as text."""
 
     format: Literal["json", "text"] = "json"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "notice", "warning", "error", "crit", "alert", "emerg"] = "info"
     file: FilePath | None = None
     template: str | None = None
     fields: Named[str] = Field(default_factory=nothing)

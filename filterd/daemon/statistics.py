@@ -47,10 +47,11 @@ class Statistics:
         errors: Callable[[], list[dict[str, Any]]] = list,
         worker: Callable[[], Mapping[str, Any]] = dict,
         cuts: Callable[[], int] = int,
-        streams: Callable[[], Mapping[str, Any]] = dict,
+        streams: "Callable[[], Mapping[str, Any]]" = dict,
+        cpu: "Callable[[], Mapping[str, float]]" = dict,
     ) -> None:
-        """`errors` gives the latest errors of the log, `worker` what is told of this worker beside its counts, `streams` the
-        counts of stream listeners.
+        """`cpu` gives the seconds computed by rule or hook, `errors` the latest errors of the log, `worker` what is told of
+        this worker beside its counts, `streams` the counts of stream listeners.
         """
         self.started = time()
         self._rules = tuple(rules)
@@ -60,6 +61,7 @@ class Statistics:
         self._worker = worker
         self._cuts = cuts
         self._streams = streams
+        self._cpu = cpu
         self.messages = self.timed_out = self.refused = self.failed = self.failures = 0
         self.seconds = 0.0
         self.actions: dict[str, int] = {}
@@ -121,6 +123,7 @@ class Statistics:
             "recent": list(self.recent),
             "symbols": dict(self.symbols),
             "rules": {one.name: [one.runs, one.seconds, one.hits, one.errors] for one in self._rules if one.type != "virtual"},
+            "cpu": dict(self._cpu()),
             "clients": {name: counters.as_dict() for name, counters in self._clients().items()},
             "listeners": _by_name(self._listeners),
             "streams": {"actions": {}, "listeners": {}, **self._streams()},

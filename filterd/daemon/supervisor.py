@@ -26,6 +26,7 @@ from filterd.daemon.console import Console
 from filterd.daemon.election import Election
 from filterd.daemon.ledger import Ledger
 from filterd.daemon.loop import Loop
+from filterd.daemon.map_journal import MapJournal
 from filterd.daemon.notice import Notice
 from filterd.daemon.plan import Door, Plan
 from filterd.daemon.preparation import prepare_log, reopen, set_up_log, warn_of_root
@@ -61,6 +62,7 @@ class Supervisor:
             },
         )
         self.ledger = Ledger(self.loop, self._children, merged, remains=remains, rebased=rebased)
+        self._journal = MapJournal()
         self._options = options
         self._conf = conf
         self._began = monotonic()
@@ -231,6 +233,9 @@ class Supervisor:
 
     def _started(self, child: Child) -> None:
         self._processes[child.pid] = child
+        if child in self._children():
+            for edit in self._journal.picture():
+                child.send({"do": "map edit", "edit": edit})
 
     def _reap(self) -> None:
         while True:
@@ -253,6 +258,10 @@ class Supervisor:
             self.ledger.collect(lambda found: child.send({"do": "collected", "id": message.get("id"), "found": found}))
         elif what == "reset":
             self.ledger.reset()
+        elif what == "map edit":
+            edit = self._journal.take(message["edit"])
+            for one in self._children():
+                one.send({"do": "map edit", "edit": edit})
         elif what == "resigned":
             self._election.leave(child)
             self._elect()

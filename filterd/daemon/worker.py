@@ -29,6 +29,8 @@ from filterd.daemon.config import Config
 from filterd.daemon.doors import Serve, control_for, server_for
 from filterd.daemon.link import Link
 from filterd.daemon.logs import FailureLog, MessageLog, reopen_log, set_up_logging
+from filterd.daemon.map_edits import SCHEMA, LineBus
+from filterd.daemon.store import Store
 from filterd.daemon.trial import try_out
 from filterd.engine.hooks import WorkerInfo
 from filterd.engine.texts import Texts
@@ -79,6 +81,7 @@ class Worker:
         self._assembly: Assembly | None = None
         self._tell: Any = None
         self._count: Any = None
+        self._map_bus = LineBus(lambda edit: link.tell("map edit", edit=edit))
         self._is_serving = False
 
     def load(self) -> None:
@@ -89,7 +92,15 @@ class Worker:
         close_forgotten_timeouts()
         self._listen_to_the_supervisor()
         info = WorkerInfo(self._begin["number"], self._begin["count"])
-        self._assembly = assemble(config, on_failure=FailureLog(), texts=self._texts, worker=info)
+        path = config.store.path
+        self._assembly = assemble(
+            config,
+            on_failure=FailureLog(),
+            texts=self._texts,
+            worker=info,
+            bus=self._map_bus,
+            store=None if path is None else Store(path, SCHEMA),
+        )
         self._keep_books(self._assembly)
         try:
             self._assembly.maps.fetch()
@@ -115,6 +126,7 @@ class Worker:
         link.orders = {
             "accept": lambda order: self._accepting.set(),
             "drain": self._drain,
+            "map edit": lambda order: self._map_bus.hear(order["edit"]),
             "elect": lambda order: None if self._ending.is_set() else hooks().elect(),
             "reopen": self._reopen,
             "reset": self._reset,

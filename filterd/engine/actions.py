@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 from filterd.engine.registry import RegistrationError
+from filterd.task import refuse_late
 from filterd.task.txn import STAGES, Stage
 
 __all__ = ["ACTIONS", "Action", "action", "collect_actions", "service"]
@@ -109,6 +110,7 @@ def _is_time(value: object) -> bool:
 def _keep(what: str, name: str, function: Any, stages: frozenset[Any], timeout: float | None, faults: list[str]) -> None:
     code = getattr(function, "__code__", None)
     frame = sys._getframe(2)
+    refuse_late(f"@{what}({name!r}) is used", frame)
     file, line = (code.co_filename, code.co_firstlineno) if code else (frame.f_code.co_filename, frame.f_lineno)
     if not name or not name.replace("-", "_").replace(".", "_").isidentifier():
         faults = ["a name consists of letters, digits, _, - and .", *faults]

@@ -10,7 +10,7 @@ Promises:
 """
 
 from collections.abc import Callable, Collection, Iterable
-from logging import Logger, LoggerAdapter, getLogger
+from logging import getLogger
 from math import isfinite
 from random import random
 from time import monotonic
@@ -20,11 +20,13 @@ import gevent
 
 from filterd.engine.hooks import Hook, HookScopeName, WorkerInfo
 from filterd.engine.loader import LoadError, Problem
+from filterd.engine.spawned import Spawned
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.net.event import Event
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
 from filterd.task import Deadline, Environment, Jobs, Scope
+from filterd.task.rule_log import RuleLog
 
 __all__ = ["HookScope", "Hooks"]
 
@@ -75,9 +77,9 @@ class HookScope(Scope):
         self.error: BaseException | None = None
 
     @property
-    def log(self) -> "LoggerAdapter[Logger]":
+    def log(self) -> RuleLog:
         """A logger whose lines carry the hook's name."""
-        return LoggerAdapter(getLogger("filterd.rule"), {"rule": self.title})
+        return RuleLog(getLogger("filterd.rule"), {"rule": self.title})
 
     def job_failed(self, job: Any, error: BaseException) -> None:
         """The hook, or a child nobody asked, has raised."""
@@ -138,6 +140,8 @@ class Hooks:
         self._each = _Living()
         self._once: _Living | None = None
         self._is_loaded = False
+        self._spawned = Spawned(lambda hook: self._tried(hook, self._each), self._each.ending)
+        environment.background.begin = self._spawned.begin
 
     def load(self) -> None:
         """Call the `on_load` hooks one after the other, in the order of the files. Raises LoadError with all that failed."""
@@ -156,6 +160,7 @@ class Hooks:
     def start(self) -> None:
         """Begin with the periodic and the background hooks of each worker."""
         self._begin(self._each, "worker")
+        self._spawned.start()
 
     def elect(self) -> None:
         """Begin with those that run in one worker only: this is the one."""
@@ -173,6 +178,7 @@ class Hooks:
         """Stop what runs, then call the `on_finish` hooks, all within about so many seconds, at least LEAST_FINISH."""
         end = monotonic() + max(seconds, LEAST_FINISH)
         self.resign(end - monotonic())
+        self._each.greenlets += self._spawned.greenlets
         self._each.end(self._environment.crew.hub.loop, max(end - monotonic(), 0.0))
         if self._is_loaded:
             left = max(end - monotonic(), LEAST_FINISH)

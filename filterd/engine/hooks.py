@@ -16,13 +16,14 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args, overload
 
 from filterd.engine.registry import RegistrationError
+from filterd.task import refuse_late
 
 __all__ = ["HOOKS", "Hook", "HookScopeName", "WorkerInfo", "background", "collect_hooks", "on_finish", "on_load", "periodic"]
 
 HOOKS = "__filterd_hooks__"
 """The name under which a rule file's module keeps its hooks, in the order they were marked."""
 
-Kind = Literal["on_load", "periodic", "background", "on_finish"]
+Kind = Literal["on_load", "periodic", "background", "on_finish", "spawned"]
 HookScopeName = Literal["worker", "once"]
 Restart = Literal["on-error", "always", "never"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -119,6 +120,7 @@ def _mark(kind: Kind, function: Any, **settings: Any) -> None:
     frame = sys._getframe(2)
     while frame.f_globals.get("__name__") == __name__ and frame.f_back is not None:
         frame = frame.f_back
+    refuse_late(f"@{kind} is used", frame)
     code = getattr(function, "__code__", None)
     file, line = (code.co_filename, code.co_firstlineno) if code else (frame.f_code.co_filename, frame.f_lineno)
     faults = [*_faults_of(function), *_faults_in(**settings)]

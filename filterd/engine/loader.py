@@ -28,7 +28,8 @@ from filterd.engine.rule_files import NOT_RULES, Problem, rule_files
 from filterd.engine.texts import Texts
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.engine.words import WORDS
-from filterd.task import loading_modules
+from filterd.net.no_wait import no_wait, told_wait
+from filterd.task import has_loaded, loading_modules
 
 __all__ = ["LoadError", "Problem", "Rules", "load_rules"]
 
@@ -94,6 +95,8 @@ def load_rules(
                     unseen += [file] if wrong else []
     finally:
         loading_modules.reset(token)
+    for module in shared:
+        has_loaded(vars(module))
     problems += [problem for module in shared for problem in _strays(module)]
     unseen_texts = [_text_of(file, texts) for file in unseen]
     problems += _unknown_names(registry, [file.stem for file in found], unseen_texts, enable=enable, disable=disable)
@@ -131,12 +134,14 @@ def load_file(module: ModuleType, file: Path, registry: Registry) -> list[Proble
     try:
         assert module.__spec__ is not None
         assert module.__spec__.loader is not None
-        module.__spec__.loader.exec_module(module)
-        register = getattr(module, "register", None)
-        if callable(register):
-            register(registry)
+        with no_wait(lambda: f"while rule files are loaded nothing waits, and {told_wait()}: do it in an @on_load function"):
+            module.__spec__.loader.exec_module(module)
+            register = getattr(module, "register", None)
+            if callable(register):
+                register(registry)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a rule file may raise anything, and the next one is loaded
         problems.append(problem_of(error, file))
+    has_loaded(vars(module))
     for mark in marks:
         try:
             if isinstance(mark, RegistrationError):

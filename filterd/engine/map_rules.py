@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 from filterd.engine.expressions import Compiler, Expression, ExpressionError
 from filterd.engine.registry import Rule, make_rule
-from filterd.mail.maps import LiveMap, Value
+from filterd.mail.live_map import LiveMap
+from filterd.mail.maps import Value
 from filterd.task import Task
 
 __all__ = ["BadExpression", "Finding", "MapRule", "finding_of", "rules_of", "value_fault"]

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Literal, TypeVar, get_args
 
 from filterd.mail.results import SymbolScore
-from filterd.task import Task
+from filterd.task import Task, refuse_late
 
 __all__ = ["MARKS", "OnError", "RegistrationError", "Registry", "Rule", "RuleType", "register_symbol", "rule", "virtual"]
 
@@ -55,6 +55,7 @@ class Rule:
     flags: frozenset[str] = frozenset()
     condition: Callable[[Task], Any] | None = None
     timeout: float | None = None
+    burst_timeout: float | None = None
     on_error: OnError = "skip"
     one_shot: bool = False
     inline: bool = False
@@ -95,6 +96,7 @@ def make_rule(
     flags: str | Iterable[str] = "",
     condition: Callable[[Task], Any] | None = None,
     timeout: float | None = None,
+    burst_timeout: float | None = None,
     on_error: str = "skip",
     one_shot: bool = False,
     inline: bool = False,
@@ -111,9 +113,9 @@ def make_rule(
         *([] if _is_number(score) else [f"score {score!r} is not a number"]),
         *([] if _is_number(priority) and priority == int(priority) else [f"priority {priority!r} is not a whole number"]),
         *(
-            []
-            if timeout is None or _is_number(timeout, above=0)
-            else [f"timeout {timeout!r} is not a number of seconds above 0"]
+            f"{name_of} {seconds!r} is not a number of seconds above 0"
+            for name_of, seconds in (("timeout", timeout), ("burst_timeout", burst_timeout))
+            if seconds is not None and not _is_number(seconds, above=0)
         ),
     ]
     if faults:
@@ -136,6 +138,7 @@ def make_rule(
         flags=frozenset(words),
         condition=condition,
         timeout=timeout,
+        burst_timeout=burst_timeout,
         on_error=on_error,  # type: ignore[arg-type]  # checked above
         one_shot=one_shot,
         inline=inline,
@@ -200,6 +203,7 @@ def _site(depth: int) -> FrameType:
 
 def _mark(name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
     site = _site(2)
+    refuse_late(f"rule {name!r} is registered", site)
     marks = site.f_globals.setdefault(MARKS, [])
     try:
         marks.append(make_rule(name, function, site.f_code.co_filename, site.f_lineno, **keywords))
@@ -223,6 +227,7 @@ def rule(
     flags: str | Iterable[str] = "",
     condition: Callable[[Task], Any] | None = None,
     timeout: float | None = None,
+    burst_timeout: float | None = None,
     on_error: OnError = "skip",
     one_shot: bool = False,
     inline: bool = False,
@@ -233,8 +238,9 @@ def rule(
     hit of its own symbol; or `(True or number, *options)`. `score` counts unless the configuration has one, `after` names rules
     that must have ended before, `requires` such without which it does not run, `settings_allow` and `settings_forbid` the names
     of settings under which alone and never it does; `priority` orders pre- and postfilters, `timeout` is in seconds from the
-    rule's first wait on, `on_error` is what its failure does: `skip` counts and logs it, `symbol` adds RULE_FAILED too,
-    `tempfail` asks the MTA to try again. Several marks make several rules.
+    rule's first wait on, `burst_timeout` how long it may compute without waiting (if not `limits.burst_timeout`), `on_error`
+    is what its failure does: `skip` counts and logs it, `symbol` adds RULE_FAILED too, `tempfail` asks the MTA to try again.
+    Several marks make several rules.
     """
     if callable(name):
         raise RegistrationError('@rule without a name: write @rule("NAME")')
@@ -265,6 +271,7 @@ def register_symbol(
     flags: str | Iterable[str] = "",
     condition: Callable[[Task], Any] | None = None,
     timeout: float | None = None,
+    burst_timeout: float | None = None,
     on_error: OnError = "skip",
     one_shot: bool = False,
     inline: bool = False,
@@ -336,6 +343,7 @@ class Registry:
         self._add(name, None, {**keywords, "type": "virtual", "parent": parent})
 
     def _add(self, name: str, function: RuleFunction | None, keywords: Mapping[str, Any]) -> None:
+        refuse_late(f"rule {name!r} is registered", _site(2))
         site = _site(2)
         self.add(make_rule(name, function, site.f_code.co_filename, site.f_lineno, **keywords))
 

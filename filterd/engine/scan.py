@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from filterd.engine.composites import Composite, Composites
-from filterd.engine.expressions import Compiler
+from filterd.engine.expressions import Compiler, Expression
 from filterd.engine.failures import describe, held_the_loop
 from filterd.engine.matching import Element
 from filterd.engine.order import Order
@@ -18,6 +18,7 @@ from filterd.mail.request import ScanRequest
 from filterd.mail.results import PreResult, Results
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.net.greenlets import Stop, running
+from filterd.net.no_wait import WouldWait, no_wait, told_wait
 from filterd.task import Child, Environment, Jobs, Task
 
 __all__ = ["Scan"]
@@ -44,6 +45,9 @@ class RuleJobs(Jobs):
             try:
                 job.run()
             finally:
+                runner = running()
+                if runner is not None and runner.held is not None:
+                    task.ran_long(job.parent, 0.0)
                 task.order.child_ended(job.parent)
             return
         try:
@@ -63,7 +67,7 @@ class RuleJobs(Jobs):
         if runner is not None:
             runner.switch_out = _refuse_to_wait
         try:
-            if rule.condition is None or rule.condition(task):
+            if rule.condition is None or _condition_holds(rule, task):
                 value = rule.function(task)  # type: ignore[misc]
                 if value is not None and value is not False:
                     task.take_value(rule, value)
@@ -71,7 +75,7 @@ class RuleJobs(Jobs):
             seconds = task.timings[rule.name] = monotonic() - started
             if runner is not None:
                 runner.switch_out = None
-        if seconds > task.environment.burst_timeout:
+        if seconds > (rule.burst_timeout or task.environment.burst_timeout):
             task.ran_long(rule, seconds)
 
     def limit(self, job: Any) -> float | None:
@@ -79,14 +83,21 @@ class RuleJobs(Jobs):
         return timeout
 
 
-class WouldWait(RuntimeError):
-    """A rule that promised not to wait was about to."""
+def _condition_holds(rule: Rule, task: "Scan") -> bool:
+    condition = rule.condition
+    assert condition is not None
+    if isinstance(condition, Expression):
+        return bool(condition(task))  # it watches itself
+    with no_wait(lambda: f"the condition of rule {rule.name} must not wait, and {told_wait()}: ask in the rule itself"):
+        return bool(condition(task))
 
 
 def _refuse_to_wait() -> None:
     runner = running()
     assert runner is not None
-    raise WouldWait(f"rule {runner.job.name} is inline and must not wait: take inline=True away, or the call")
+    raise WouldWait(
+        f"rule {runner.job.name} is inline and must not wait: take inline=True away, or the call, for {told_wait()}"
+    )
 
 
 def _runs_despite(rule: Rule, task: Task) -> bool:
@@ -231,10 +242,14 @@ class Scan(Task):
         self._record(rule, describe(error, rule=rule, scan=self, files=self.house.files))
 
     def ran_long(self, rule: Rule, seconds: float) -> None:
-        """Tell of a rule the CPU guard could not cut: it has ended by itself, without having waited for anything."""
+        """Tell of a rule the CPU guard could not cut: it has ended by itself, and held the loop in between.
+
+        What the guard has seen of it is told; else it was known to if it has not waited for anything.
+        """
         runner = running()
-        if runner is not None and not runner.waited:
-            self._tell(rule, held_the_loop(rule, seconds, self.environment.burst_timeout))
+        if runner is not None and (runner.held is not None or not runner.waited):
+            limit = rule.burst_timeout or self.environment.burst_timeout
+            self._tell(rule, held_the_loop(rule, seconds, limit, runner.held))
 
     def _tell(self, rule: Rule, failure: RuleFailure) -> None:
         self.failures.append(failure)

@@ -94,7 +94,7 @@ class Engine:
             task.close()
         verdict.failures = tuple(task.failures)
         verdict.timings = task.timings
-        verdict.log_fields, verdict.log_text = task.log_fields, task.log_text
+        verdict.log_fields, verdict.log_text, verdict.log_level = task.log_fields, task.log_text, task.log_level
         verdict.seconds = monotonic() - began
         self._count(task)
         return verdict

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from filterd.engine.expressions.compiler import standard_vocabulary
 from filterd.engine.expressions.vocabulary import STAGES, Extractor, Transform, Vocabulary, VocabularyError
 from filterd.engine.registry import RegistrationError
+from filterd.task import refuse_late
 
 __all__ = ["WORDS", "collect_words", "extractor", "transform"]
 
@@ -77,6 +78,7 @@ def _needs_a_name(what: str, name: object) -> None:
 
 
 def _checked(what: str, name: str, function: Any, faults: list[str]) -> tuple[str, int]:
+    refuse_late(f"@{what}({name!r}) is used", sys._getframe(2))
     faults += _faults_of(function)
     code = getattr(function, "__code__", None)
     frame = sys._getframe(2)

@@ -6,16 +6,15 @@ Promises:
   is cut at `MAX_KEY` characters: no line of a map and no mail can hold the loop.
 * Letter case never matters, but in a regular expression without `i`.
 * Where several lines fit, the first of the file counts; the longest network in an ip map and the longest name in a domain map.
-* A `Map` is a value: a new version of a table is a new `Map`, which its `LiveMap` then has, at once.
+* A new version of a table is a new `Map`, which its `LiveMap` then has, at once. Single lines of it are changed by that alone.
 """
 
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from filterd.mail.ip import normalise_ip
 
-__all__ = ["MAX_KEY", "BadKey", "DomainMap", "IpMap", "Key", "LiveMap", "Map", "MapType", "SetMap", "TextMap", "Value"]
+__all__ = ["MAX_KEY", "BadKey", "DomainMap", "IpMap", "Key", "Map", "MapType", "SetMap", "TextMap", "Value", "text_of"]
 
 MapType = Literal["set", "map", "glob", "regexp", "ip", "domain"]
 Value: TypeAlias = str | Literal[True]
@@ -38,6 +37,8 @@ class Map:
     type: ClassVar[MapType]
     takes_blanks: ClassVar[bool] = False
     """A key may hold blanks without being quoted: `split` knows where it ends."""
+    is_editable: ClassVar[bool] = False
+    """`line`, `put` and `remove` exist: a key can be changed without reading the whole again."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -53,12 +54,27 @@ class Map:
         """The value of the line that fits."""
         raise NotImplementedError  # pragma: no cover - a subclass has it
 
+    def canonical(self, key: str) -> str:
+        """The one spelling of the key of a line. Raises BadKey."""
+        raise BadKey(f"keys of a {self.type} map cannot be changed one by one: they are compiled together")
+
+    def line(self, key: str) -> Value | None:
+        """The value of the line that has just this key, in its one spelling; what else fits the key does not count."""
+        raise NotImplementedError  # pragma: no cover - one that is editable has it
+
+    def put(self, key: str, value: Value) -> None:
+        """From now on the line with this key, in its one spelling, has this value. Raises BadKey."""
+        raise NotImplementedError  # pragma: no cover - one that is editable has it
+
+    def remove(self, key: str) -> None:
+        """The line with this key, in its one spelling, is gone, if there was one."""
+        raise NotImplementedError  # pragma: no cover - one that is editable has it
+
     def get(self, key: Key, default: Any = None) -> Any:
         """The value of a key: text, or True for a line with a key alone; `default` where there is none, as for the key None."""
         if key is None:
             return default
-        text = key[:MAX_KEY].decode("utf-8", "replace") if isinstance(key, bytes) else str(key)[:MAX_KEY]
-        found = self.find(text)
+        found = self.find(text_of(key))
         return default if found is None else found
 
     def __contains__(self, key: Key) -> bool:
@@ -77,11 +93,17 @@ class Map:
         return f"<{self.type} map of {self.size} keys>"
 
 
+def text_of(key: str | bytes | IPv4Address | IPv6Address) -> str:
+    """A key as it is looked up."""
+    return key[:MAX_KEY].decode("utf-8", "replace") if isinstance(key, bytes) else str(key)[:MAX_KEY]
+
+
 class TextMap(Map):
     """Whole keys."""
 
     __slots__ = ("_values",)
     type: ClassVar[MapType] = "map"
+    is_editable = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,6 +115,20 @@ class TextMap(Map):
 
     def find(self, key: str) -> Value | None:
         return self._values.get(key.lower())
+
+    def canonical(self, key: str) -> str:
+        return key.lower()
+
+    def line(self, key: str) -> Value | None:
+        return self._values.get(key)
+
+    def put(self, key: str, value: Value) -> None:
+        self._values[key] = value
+        self.size = len(self._values)
+
+    def remove(self, key: str) -> None:
+        self._values.pop(key, None)
+        self.size = len(self._values)
 
 
 class SetMap(TextMap):
@@ -106,6 +142,11 @@ class SetMap(TextMap):
             raise BadKey(f'a set has one key a line; quote a key with blanks, or say type = "map" for values ({value!r})')
         super().add(key, value)
 
+    def put(self, key: str, value: Value) -> None:
+        if value is not True:
+            raise BadKey(f'a set has no values; say type = "map" for them ({value!r})')
+        super().put(key, value)
+
 
 class DomainMap(TextMap):
     """Names of hosts: `example.org` fits itself and all below it, `.example.org` (or `*.example.org`) all below it only."""
@@ -114,11 +155,14 @@ class DomainMap(TextMap):
     type: ClassVar[MapType] = "domain"
 
     def add(self, key: str, value: Value) -> None:
+        super().add(self.canonical(key), value)
+
+    def canonical(self, key: str) -> str:
         name = key.removeprefix("*") if key.startswith("*.") else key
         if not name.strip(".") or ".." in name or any(c in name for c in "@/*?"):
             raise BadKey(f"{key!r} is no domain name")
         # Lists and mails have either form of an international name.
-        super().add(_unicode(name.removesuffix(".")), value)
+        return _unicode(name.removesuffix(".").lower())
 
     def find(self, key: str) -> Value | None:
         values = self._values
@@ -153,6 +197,7 @@ class IpMap(Map):
 
     __slots__ = ("_four", "_six")
     type: ClassVar[MapType] = "ip"
+    is_editable = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,6 +206,14 @@ class IpMap(Map):
         self._six: dict[int, dict[int, Value]] = {}
 
     def add(self, key: str, value: Value) -> None:
+        table, shift, number = self._place(key)
+        numbers = table.setdefault(shift, {})
+        if number not in numbers:
+            numbers[number] = value
+            self.size += 1
+
+    def _place(self, key: str) -> tuple[dict[int, dict[int, Value]], int, int]:
+        """The table of a network, its bits that do not count, and the number of those that do. Raises BadKey."""
         text, slash, length = key.partition("/")
         address = normalise_ip(text)
         if address is None or (slash and not (length.isdecimal() and length.isascii() and len(length) <= 3)):
@@ -173,12 +226,34 @@ class IpMap(Map):
         if not 0 <= prefix <= bits:
             raise BadKey(f"{key!r}: a prefix has 0 to {bits} bits")
         shift = bits - prefix
-        table = self._six if is_six else self._four
-        numbers = table.setdefault(shift, {})
-        number = _number(address) >> shift
-        if number not in numbers:
-            numbers[number] = value
-            self.size += 1
+        return self._six if is_six else self._four, shift, _number(address) >> shift
+
+    def canonical(self, key: str) -> str:
+        table, shift, number = self._place(key)
+        address, bits = (IPv6Address, 128) if table is self._six else (IPv4Address, 32)
+        return f"{address(number << shift)}/{bits - shift}" if shift else str(address(number))
+
+    def line(self, key: str) -> Value | None:
+        table, shift, number = self._place(key)
+        return table.get(shift, {}).get(number)
+
+    def put(self, key: str, value: Value) -> None:
+        table, shift, number = self._place(key)
+        if shift not in table:
+            table[shift] = {}
+            self.finish()
+            table = self._place(key)[0]
+        numbers = table[shift]
+        self.size += number not in numbers
+        numbers[number] = value
+
+    def remove(self, key: str) -> None:
+        table, shift, number = self._place(key)
+        numbers = table.get(shift, {})
+        self.size -= number in numbers
+        numbers.pop(number, None)
+        if shift in table and not numbers:
+            del table[shift]
 
     def finish(self) -> None:
         self._four = dict(sorted(self._four.items()))
@@ -201,43 +276,3 @@ def _number(address: str) -> int:
         return int(IPv6Address(address))
     a, b, c, d = address.split(".")
     return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
-
-
-class LiveMap:
-    """A map under its name, whatever version of it is there now: what rules hold.
-
-    Rules may keep it for as long as they like, and it may be asked at any time. `version` counts the versions there were; a map
-    that was never loaded has version 0 and no key.
-    """
-
-    __slots__ = ("name", "value", "version")
-
-    def __init__(self, name: str, value: Map) -> None:
-        self.name = name
-        self.value = value
-        self.version = 0
-
-    def replace(self, value: Map) -> None:
-        """From now on this is the map."""
-        self.value = value
-        self.version += 1
-
-    def get(self, key: Key, default: Any = None) -> Any:
-        """The value of a key: the rest of its line, True where there is none; `default` where no line fits, and for None."""
-        return self.value.get(key, default)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self.value
-
-    def __getitem__(self, key: Key) -> Value:
-        """The value of a key; raises KeyError."""
-        return self.value[key]
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def __iter__(self) -> Iterator[str]:
-        raise TypeError(f"map {self.name!r} cannot be listed: ask it for a key")
-
-    def __repr__(self) -> str:
-        return f"<LiveMap {self.name!r}, {self.value.type}, {len(self)} keys, version {self.version}>"

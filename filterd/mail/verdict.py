@@ -63,7 +63,7 @@ class Verdict:
     (section "milter" of its JSON). `subject` is the rewritten one, encoded. `milter_action` is what an MTA is to do for an
     action of one's own ("discard", "quarantine"), `body` the new body if a rule replaced it. `urls` and `emails` are None
     unless they were looked at or asked for. `timings` maps a rule's name to the seconds it took, waits included.
-    `log_fields` are further values for the log, `log_text` its line where that is not the usual one.
+    `log_fields` are further values for the log, `log_text` its line where that is not the usual one, `log_level` its level.
     """
 
     action: str
@@ -88,6 +88,7 @@ class Verdict:
     timings: Mapping[str, float] = field(default_factory=dict)
     log_fields: Mapping[str, object] = field(default_factory=dict)
     log_text: str | None = None
+    log_level: str = "info"
 
     @property
     def is_unjudged(self) -> bool:

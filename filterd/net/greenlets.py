@@ -163,7 +163,7 @@ class Runner(greenlet):
     """A greenlet with many lives: it runs jobs of a batch until one has waited, then it is parked for the next batch."""
 
     # Slots, because greenlet-locals live in `__dict__`, which is emptied after each job.
-    __slots__ = ("batch", "crew", "job", "links", "switch_out", "throws", "timeouts", "timer", "waited")
+    __slots__ = ("batch", "crew", "held", "job", "links", "switch_out", "throws", "timeouts", "timer", "waited")
 
     def __init__(self, crew: "Crew") -> None:
         super().__init__(parent=crew.hub)
@@ -175,6 +175,8 @@ class Runner(greenlet):
         self.timer: Any = None
         self.links: list[Callable[[Any], object]] = []
         self.timeouts: list[gevent.Timeout] = []
+        self.held: Any = None
+        """What the CPU guard could only look at (`net.guard.Held`), while the job runs that did it."""
         self.switch_out: Callable[[], None] | None = None
         """Called by gevent before this greenlet waits; set by who forbids waiting."""
 
@@ -204,7 +206,7 @@ class Runner(greenlet):
             except BaseException as error:  # noqa: BLE001 - a job may raise anything, and the runner goes on
                 if self.batch is batch:
                     batch.failed(job, error)
-            self.job = None
+            self.job = self.held = None
             if self.links or self.timeouts or self.__dict__:
                 self._forget()
             if self.waited or self.throws:

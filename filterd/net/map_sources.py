@@ -21,8 +21,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import gevent
 
+from filterd.mail.live_map import LiveMap
 from filterd.mail.map_lines import LineProblem, MapBroken, MapReader
-from filterd.mail.maps import LiveMap
 from filterd.net.event import Event
 from filterd.net.http import HttpClient
 from filterd.net.http_call import Call

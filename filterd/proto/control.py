@@ -51,14 +51,15 @@ ENDPOINTS: Mapping[str, Level] = {
     **dict.fromkeys(("ping", "healthy", "ready"), "open"),
     **dict.fromkeys(
         (
-            "auth", "stat", "counters", "symbols", "actions", "maps", "getmap", "history", "errors", "graph", "pie",
-            "neighbours", "metrics", "bayes/classifiers",
+            "auth", "stat", "counters", "symbols", "actions", "maps", "getmap", "getkey", "mapedits", "history", "errors",
+            "graph", "pie", "neighbours", "metrics", "bayes/classifiers",
         ),
         "read",
     ),
     **dict.fromkeys(
         (
-            "statreset", "savemap", "saveactions", "savesymbols", "historyreset", "learnspam", "learnham", "learnclass",
+            "statreset", "savemap", "setkey", "delkey", "undokey", "saveactions", "savesymbols", "historyreset",
+            "learnspam", "learnham", "learnclass",
             "fuzzyadd", "fuzzydel", "fuzzydelhash",
         ),
         "write",

@@ -16,7 +16,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from filterd.mail.maps import LiveMap
+from filterd.mail.live_map import LiveMap
 from filterd.mail.results import Scoring
 from filterd.net.event import Event
 from filterd.net.greenlets import Batch, Crew, Stop, running
@@ -24,6 +24,7 @@ from filterd.net.network import Network
 from filterd.outcome import Failure
 
 __all__ = [
+    "Background",
     "Child",
     "Closable",
     "Deadline",
@@ -33,6 +34,7 @@ __all__ = [
     "current",
     "loading_maps",
     "loading_modules",
+    "msleep",
     "sleep",
     "with_budget",
 ]
@@ -47,6 +49,13 @@ loading_modules: ContextVar[Mapping[str, Mapping[str, Any]] | None] = ContextVar
 """The `[modules.*]` tables while rule files are being loaded, when there is no scope to find them by."""
 loading_maps: ContextVar[Mapping[str, LiveMap] | None] = ContextVar("loading_maps", default=None)
 """The same for the maps."""
+
+
+@dataclass(slots=True)
+class Background:
+    """What begins a function beside the messages, once there is something that does."""
+
+    begin: Callable[[Callable[..., Any], tuple[Any, ...]], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Environment:
     resolver_of: Callable[["Scope"], Any] | None = None
     maps: Mapping[str, LiveMap] = field(default_factory=dict)
     soft_reject_on_timeout: bool = False
+    background: Background = field(default_factory=Background)
 
 
 class Closable(Protocol):
@@ -118,6 +128,12 @@ class Child(Generic[T]):
     @property
     def name(self) -> str:
         return str(self.parent.name)
+
+    @property
+    def burst_timeout(self) -> float | None:
+        """The limit that its rule has of its own."""
+        limit: float | None = getattr(self.parent, "burst_timeout", None)
+        return limit
 
     def run(self) -> None:
         self.value = self.context.run(self.function, *self.args)
@@ -275,5 +291,15 @@ def with_budget(failure: Failure, scope: Scope | None) -> Failure:
 
 
 def sleep(seconds: float) -> None:
-    """Let others run for so many seconds. `sleep(0)` waits one real turn of the loop, so that pending I/O is served."""
+    """Let others run for so many seconds. `sleep(0)` waits one real turn of the loop, so that pending I/O is served.
+
+    Raises ValueError for a time without an end.
+    """
+    if not seconds < inf:
+        raise ValueError(f"sleep: {seconds!r} is no number of seconds")
     Event().wait(until=monotonic() + max(seconds, 0.000001), phase="sleep")
+
+
+def msleep(milliseconds: float) -> None:
+    """The same in milliseconds, as HAProxy has it."""
+    sleep(milliseconds / 1000)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
-from logging import Logger, LoggerAdapter, getLogger
+from logging import getLogger
 from os import urandom
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from filterd.mail.results import PreResult, Results, action_name
 from filterd.mail.urls import Url, parse_url
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.net.greenlets import running
+from filterd.task.rule_log import RuleLog, message_level
 from filterd.task.scope import Child, Environment, Scope, sleep
 
 __all__ = ["Task"]
@@ -50,6 +51,7 @@ class Task(Scope):
         self.milter_reply: dict[str, Any] = {}
         self.failures: list[RuleFailure] = []
         self.timings: dict[str, float] = {}
+        self._log_level = "info"
         self._vars: dict[str, Any] | None = None
         self._cache: dict[Any, Any] | None = None
 
@@ -275,11 +277,23 @@ class Task(Scope):
         raise NotImplementedError  # pragma: no cover - the scheduler's task has it
 
     @property
-    def log(self) -> "LoggerAdapter[Logger]":
+    def log_level(self) -> str:
+        """The level of this message's line in the log: "info", or what a rule has set.
+
+        "silent", or None, leaves the line out, unless something failed. Raises ValueError for what is no level.
+        """
+        return self._log_level
+
+    @log_level.setter
+    def log_level(self, level: str | None) -> None:
+        self._log_level = message_level(level)
+
+    @property
+    def log(self) -> RuleLog:
         """A logger whose lines carry the task's id, the queue id and the rule's name."""
         runner = running()
         job = None if runner is None else runner.job
-        return LoggerAdapter(
+        return RuleLog(
             getLogger("filterd.rule"),
             {"task_id": self.id, "queue_id": self.queue_id, "rule": None if job is None else job.name},
         )

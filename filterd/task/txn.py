@@ -12,7 +12,7 @@ Promises:
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from logging import Logger, LoggerAdapter, getLogger
+from logging import getLogger
 from math import inf
 from os import urandom
 from time import monotonic
@@ -23,6 +23,7 @@ from filterd.net.greenlets import Stop, running
 from filterd.net.listen import Connection
 from filterd.net.stream import Address
 from filterd.task.channel import Channel
+from filterd.task.rule_log import RuleLog
 from filterd.task.scope import Child, Deadline, Environment, Jobs, Scope, sleep
 from filterd.task.variables import Variables
 
@@ -193,11 +194,11 @@ class Txn(Scope):
         sleep(seconds)
 
     @property
-    def log(self) -> "LoggerAdapter[Logger]":
+    def log(self) -> RuleLog:
         """A logger whose lines carry the stream's id and the action's name."""
         runner = running()
         job = None if runner is None else runner.job
-        return LoggerAdapter(
+        return RuleLog(
             getLogger("filterd.rule"),
             {"task_id": self.id, "queue_id": None, "rule": getattr(job, "name", None)},
         )

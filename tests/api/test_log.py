@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,52 @@ def test_a_percent_sign_without_arguments_is_a_percent_sign(caplog: pytest.LogCa
     with caplog.at_level(logging.INFO, "filterd.rule"):
         log.info("100 % sure")
     assert caplog.messages == ["100 % sure"]
+
+
+def test_a_level_is_told_by_its_name_or_by_its_number_in_syslog(caplog: pytest.LogCaptureFixture) -> None:
+    names = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+    with caplog.at_level(logging.DEBUG, "filterd.rule"):
+        for number, name in enumerate(names):
+            log.log(number, "%s", number)
+            log.log(name, "%s", number)
+            getattr(log, name)("%s", number)
+        log.log("error", "e")
+        log.log("critical", "c")
+        log.log("silent", "%s", Unwanted())
+        log.log(-1, "%s", Unwanted())
+    numbers = [one.levelno for one in caplog.records]
+    assert numbers == [level for level in (70, 60, 50, 40, 30, 25, 20, 10) for _ in range(3)] + [40, 50]
+    assert caplog.messages == [str(number) for number in range(8) for _ in range(3)] + ["e", "c"]
+
+
+@pytest.mark.parametrize("level", [8, -2, "loud", True, None, 1.5])
+def test_another_level_is_an_error(level: Any) -> None:
+    with pytest.raises(ValueError, match=r"is no level of the log; there are emerg, .*, silent, or -1 to 7"):
+        log.log(level, "lost")
+
+
+def test_the_tasks_own_logger_has_the_eight_levels_too(caplog: pytest.LogCaptureFixture) -> None:
+    def rule(task: Task) -> None:
+        for say in (task.log.emerg, task.log.alert, task.log.crit, task.log.err, task.log.notice):
+            say("%s", "text")
+
+    with caplog.at_level(logging.DEBUG, "filterd.rule"):
+        scan_with(rule)
+    assert [(one.levelno, one.message, vars(one)["rule"]) for one in caplog.records] == [
+        (level, "text", "RULE") for level in (70, 60, 50, 40, 25)
+    ]
+
+
+def test_a_rule_sets_the_level_of_its_messages_line() -> None:
+    def rule(task: Task) -> None:
+        assert task.log_level == "info"
+        task.log_level = task.get_request_header("level")
+
+    def level_by(header: str | None) -> str:
+        verdict = scan_with(rule, envelope=Envelope({} if header is None else {"level": [header]}))
+        assert verdict.failures == ()
+        return verdict.log_level
+
+    assert [level_by(one) for one in ("notice", "error", "silent", None)] == ["notice", "err", "silent", "silent"]
+    (failure,) = scan_with(rule, envelope=Envelope({"level": ["loud"]})).failures
+    assert "log_level 'loud' is none of emerg, alert," in failure.text

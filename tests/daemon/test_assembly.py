@@ -229,6 +229,21 @@ def test_a_burst_timeout_of_nothing_switches_the_guard_off(folder: Path) -> None
         assert assembly.environment.burst_timeout == inf
 
 
+def test_a_rule_with_a_limit_of_its_own_is_guarded_all_the_same(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        'from filterd import rule\n@rule("OWN", burst_timeout=0.1)\ndef own(task):\n    while True: pass\n'
+    )
+    config = load_config(conf(folder), rules=[str(folder / "own.py")], sets=["limits.burst_timeout=0"])
+    assembly = assemble(config)
+    try:
+        assert assembly.guard is not None
+        verdict = assembly.engine.scan(ScanRequest(Message(b"Subject: x\r\n\r\n"), Envelope({})))
+    finally:
+        assembly.close()
+    (failure,) = verdict.failures
+    assert (failure.rule, "(burst_timeout 0.1 s)" in failure.text) == ("OWN", True)
+
+
 def test_shots_of_a_symbol_and_of_all_symbols_of_a_group(folder: Path) -> None:
     toml = """
     [symbols]

@@ -144,7 +144,7 @@ def test_mistakes_of_all_layers_are_told_at_once_each_with_its_own(folder: Path)
         '--rules: rules.paths[0]: "nowhere" does not exist (looked for ' + f"{folder}/nowhere)",
         '--set: "nonsense" is not KEY=VALUE (a dotted key such as limits.task_timeout=4s)',
         "--set: a: unknown key; there are " + ", ".join(Config.model_fields),
-        '--set: log.level: "loud" is not "debug", "info", "warning" or "error"',
+        '--set: log.level: "loud" is not "debug", "info", "notice", "warning", "error", "crit", "alert" or "emerg"',
         'f.toml: limits.tasks: "x" is not a whole number',
         "local.d/a.toml:1:8: Expected ']' at the end of a table declaration",
         'local.d/b.toml: dns.timeout: "x" is not a duration (seconds, or "500ms", "8s", "1h")',

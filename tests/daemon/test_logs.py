@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import filterd
 import filterd.daemon.logs as logs
 from filterd.daemon.logs import FailureLog, MessageLog, set_up_logging
 from filterd.mail.envelope import Envelope
@@ -237,6 +238,47 @@ def test_who_asks_for_no_log_gets_none() -> None:
 def test_above_level_info_only_messages_on_which_something_failed_are_told(level: str, fine: int, failed: int) -> None:
     assert len(lines_of(request(), verdict(), level=level)) == fine
     assert len(lines_of(request(), verdict(failures=(EXPECTED,)), level=level)) == failed
+
+
+@pytest.mark.parametrize(
+    ("least", "own", "fine", "failed"),
+    [
+        ("info", "debug", None, "warning"),
+        ("debug", "debug", "debug", "warning"),
+        ("info", "notice", "notice", "warning"),
+        ("warning", "notice", None, "warning"),
+        ("warning", "alert", "alert", "alert"),
+        ("debug", "silent", None, "warning"),
+        ("emerg", "crit", None, "crit"),
+    ],
+)
+def test_a_message_has_the_level_that_a_rule_gave_it_and_a_failure_is_never_silent(
+    least: str, own: str, fine: str | None, failed: str
+) -> None:
+    def levels(**changes: Any) -> tuple[str | None, str | None]:
+        json_lines = lines_of(request(), verdict(log_level=own, **changes), level=least)
+        text_lines = lines_of(request(), verdict(log_level=own, **changes), level=least, format="text")
+        return (
+            json.loads(json_lines[0])["level"] if json_lines else None,
+            text_lines[0].split()[1] if text_lines else None,
+        )
+
+    assert levels() == (fine, fine)
+    assert levels(failures=(FAILURE,)) == (failed, failed)
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_syslogs_levels_have_their_names(format: str, stderr: Callable[[], str]) -> None:
+    set_up_logging(format, "debug")
+    names = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emerg"]
+    for number in range(7, -1, -1):
+        filterd.log.log(number, "text")
+    lines = stderr().splitlines()
+    assert [json.loads(line)["level"] if format == "json" else line.split()[1] for line in lines] == names
+    set_up_logging(format, "alert")
+    filterd.log.crit("not wanted")
+    filterd.log.alert("wanted")
+    assert len(stderr().splitlines()) == 1
 
 
 # -- the lines of the process

@@ -18,7 +18,13 @@ CONTROL = frozenset({"control"})
 def totals() -> dict[str, Any]:
     rule, counters = Rule("A", None, runs=2, seconds=0.5, hits=1, errors=1), Counters()
     counters.requests, counters.replies, counters.errors, counters.timeouts = 10, 5, 2, 1
-    one = Statistics([rule], lambda: {"http": counters, "dns": Counters()}, cuts=lambda: 3, worker=lambda: {"under_way": 4})
+    one = Statistics(
+        [rule],
+        lambda: {"http": counters, "dns": Counters()},
+        cuts=lambda: 3,
+        cpu=lambda: {"A": 0.25},
+        worker=lambda: {"under_way": 4},
+    )
     one.count(Verdict("reject", 20.0, 15.0, seconds=0.02, symbols={"A": Hit("A", 1.0), 'od"d\n': Hit('od"d\n', 1.0)}))
     one.count(Verdict("no action", 0.0, 15.0, seconds=30.0))
     one.was_late(0.3)
@@ -71,6 +77,7 @@ def test_rules_clients_doors_and_the_loop_are_there() -> None:
         "filterd_rule_seconds_sum{rule=A}": 0.5,
         "filterd_rule_hits_total{rule=A}": 1,
         "filterd_rule_errors_total{rule=A}": 1,
+        "filterd_rule_cpu_seconds_total{rule=A}": 0.25,
         "filterd_symbol_hits_total{symbol=A}": 1,
         'filterd_symbol_hits_total{symbol=od"d\n}': 1,
         "filterd_client_requests_total{client=http}": 10,

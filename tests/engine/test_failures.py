@@ -10,6 +10,7 @@ from filterd.mail.envelope import Envelope
 from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.net.greenlets import Stop
+from filterd.net.guard import Held
 from filterd.outcome import Failure, RequestFailed
 from filterd.task import Task
 from tests.support.engine import MAIL, engine_of, rule_of, scan_with
@@ -108,6 +109,13 @@ def test_a_rule_that_held_the_loop_is_told_with_its_seconds() -> None:
     )
     assert (failure.rule, failure.kind, failure.where, failure.elapsed) == ("RULE", "limit", PLACE, 1.234)
     assert failure.traceback == ""
+
+
+def test_where_it_was_seen_to_hold_the_loop_is_told_with_the_stack() -> None:
+    failure = held_the_loop(RULE, 5.0, 0.5, Held(1.234, "/r/a.py:7", '  File "/r/a.py", line 7, in look'))
+    assert failure.text.startswith("limit: held the loop for 1.23 s (burst_timeout 0.5 s)")
+    assert (failure.where, failure.elapsed) == ("/r/a.py:7", 1.234)
+    assert failure.traceback == 'Called by:\n  File "/r/a.py", line 7, in look'
 
 
 @pytest.mark.parametrize("value", ["text\x00with\x1bcontrols", "x" * 100_000])

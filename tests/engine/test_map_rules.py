@@ -9,8 +9,9 @@ from filterd.engine.expressions import Compiler
 from filterd.engine.map_rules import BadExpression, Finding, MapRule, finding_of, rules_of, value_fault
 from filterd.engine.registry import RegistrationError
 from filterd.mail.envelope import Envelope
+from filterd.mail.live_map import LiveMap
 from filterd.mail.map_lines import MapReader
-from filterd.mail.maps import LiveMap, MapType
+from filterd.mail.maps import MapType
 from filterd.mail.verdict import Verdict
 from filterd.task import Task
 from tests.support.engine import rule_of, scan_with

@@ -191,6 +191,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"priority": 1.5}, "priority 1.5 is not a whole number"),
     ({"priority": "top"}, "priority 'top' is not a whole number"),
     ({"timeout": 0}, "timeout 0 is not a number of seconds above 0"),
+    ({"burst_timeout": -1}, "burst_timeout -1 is not a number of seconds above 0"),
+    ({"burst_timeout": "1s"}, "burst_timeout '1s' is not a number of seconds above 0"),
     ({"timeout": -1.0}, "timeout -1.0 is not"),
     ({"timeout": "5s"}, "timeout '5s' is not"),
     ({"type": "virtual"}, "a virtual symbol needs parent="),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.mail.address import Address
-from filterd.mail.maps import MAX_KEY, BadKey, DomainMap, IpMap, LiveMap, Map, SetMap, TextMap
+from filterd.mail.map_patterns import GlobMap
+from filterd.mail.maps import MAX_KEY, BadKey, DomainMap, IpMap, Map, SetMap, TextMap
 
 
 def made(map: Map, *keys: str | tuple[str, Any]) -> Map:
@@ -163,23 +164,45 @@ def test_a_key_is_looked_at_to_a_length_only() -> None:
     assert made(TextMap(), "a" * MAX_KEY).get("a" * (MAX_KEY + 5)) is True
 
 
-def test_a_live_map_is_what_version_there_is() -> None:
-    live = LiveMap("friends", TextMap())
-    assert (live.version, len(live), "a" in live) == (0, 0, False)
-    live.replace(made(TextMap(), ("a", "1"), "b"))
-    assert (live.version, len(live), live["a"], live.get("b"), live.get("c"), live.get("c", "x")) == (
-        1,
-        2,
-        "1",
-        True,
-        None,
-        "x",
-    )
-    assert repr(live) == "<LiveMap 'friends', map, 2 keys, version 1>"
-    assert repr(live.value) == "<map map of 2 keys>"
+@pytest.mark.parametrize(
+    ("map", "key", "spelt"),
+    [
+        (TextMap(), "Ann@Example.org", "ann@example.org"),
+        (DomainMap(), "*.Example.org.", ".example.org"),
+        (DomainMap(), "xn--bcher-kva.example", "bücher.example"),
+        (IpMap(), "[192.0.2.1]", "192.0.2.1"),
+        (IpMap(), "192.0.2.9/24", "192.0.2.0/24"),
+        (IpMap(), "::ffff:192.0.2.9/120", "192.0.2.0/24"),
+        (IpMap(), "IPv6:2001:DB8::9/32", "2001:db8::/32"),
+        (IpMap(), "0.0.0.0/0", "0.0.0.0/0"),
+    ],
+)
+def test_the_key_of_a_line_has_one_spelling(map: Map, key: str, spelt: str) -> None:
+    assert map.canonical(key) == spelt == map.canonical(spelt)
+    map.add(key, True)
+    assert map.line(spelt) is True
+    map.put(spelt, True)
+    assert len(map) == 1
+    map.remove(spelt)
+    map.remove(spelt)
+    assert (map.line(spelt), len(map)) == (None, 0)
 
 
-def test_a_map_cannot_be_listed() -> None:
-    """`for key in maps["x"]` would otherwise ask for the keys 0, 1, 2, …"""
-    with pytest.raises(TypeError, match="map 'friends' cannot be listed"):
-        list(LiveMap("friends", TextMap()))
+def test_what_is_put_counts_and_not_the_first() -> None:
+    table = made(TextMap(), ("a", "first"))
+    table.put("a", "second")
+    networks = made(IpMap(), ("10.0.0.0/8", "first"))
+    networks.put("10.0.0.0/8", "second")
+    networks.put("10.1.0.0/16", "narrow")
+    assert (table["a"], networks["10.2.0.1"], networks["10.1.0.1"], len(networks)) == ("second", "second", "narrow", 2)
+    some = SetMap()
+    some.put("a", True)
+    with pytest.raises(BadKey, match="a set has no values"):
+        some.put("a", "value")
+    assert repr(some) == "<set map of 1 keys>"
+
+
+def test_only_those_with_keys_of_their_own_can_be_changed() -> None:
+    assert [one.is_editable for one in (TextMap, SetMap, DomainMap, IpMap, Map)] == [True, True, True, True, False]
+    with pytest.raises(BadKey, match="cannot be changed one by one"):
+        GlobMap().canonical("a")

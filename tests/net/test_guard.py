@@ -53,7 +53,8 @@ def scan(number):
 jobs = [gevent.spawn(scan, number) for number in range(messages)]
 gevent.joinall(jobs, raise_error=True)
 guard.stop()
-told = {"verdicts": [job.value for job in jobs], "cuts": guard.cuts, "alive": crew.alive, "idle": len(crew.idle),
+told = {"verdicts": [job.value for job in jobs], "cuts": guard.cuts, "cpu": guard.cpu,
+        "alive": crew.alive, "idle": len(crew.idle),
         "restored": signal.getsignal(signal.SIGPROF) is before, "timer": signal.getitimer(signal.ITIMER_PROF)}
 print(json.dumps(told))
 """
@@ -130,7 +131,10 @@ def test_code_that_runs_on_is_cut_and_named_and_the_others_count(tmp_path: Path,
     out = outcome_of(tmp_path, f'@rule("RUNS_ON")\ndef runs_on(task):\n    {body}\n    return True\n')
     assert set(out.symbols) == {"BESIDE", "WAITS"}
     ((rule, kind, text, where, traceback),) = out.failures
-    assert (rule, kind, where, traceback) == ("RUNS_ON", "limit", out.place(line), "")
+    assert (rule, kind, where) == ("RUNS_ON", "limit", out.place(line))
+    file, number = where.rsplit(":", 1)
+    assert traceback.startswith("Traceback (most recent call last):\n")
+    assert f'File "{file}", line {number}, in ' in traceback
     assert text.startswith("limit: held the loop for 0.")
     assert "(burst_timeout 0.2 s) in " in text
     assert text.endswith(out.place(line))
@@ -341,19 +345,120 @@ def test_code_in_c_that_never_looks_at_signals_is_named_afterwards_and_its_resul
     out = outcome_of(
         tmp_path,
         """\
-        @rule("IN_C")  # here
+        @rule("IN_C")
         def in_c(task):
             return True, sum(range(30_000_000))
         """,
         limit=0.1,
     )
-    ((rule, kind, text, where, _),) = out.failures
-    assert (rule, kind, where) == ("IN_C", "limit", out.place("# here"))
+    ((rule, kind, text, where, stack),) = out.failures
+    assert (rule, kind, where) == ("IN_C", "limit", out.place("return True, sum"))
+    assert stack.startswith("Called by:\n")
+    assert "in in_c\n    return True, sum(range(30_000_000))" in stack
     assert text.startswith("limit: held the loop for ")
     assert text.endswith("(burst_timeout 0.1 s) in code that could not be interrupted; its result counts")
     assert out.symbols["IN_C"] == [str(sum(range(30_000_000)))]
     assert set(out.symbols) == {"IN_C", "BESIDE", "WAITS"}
     assert out.report["cuts"] == 0
+
+
+WAITED = """\
+    @rule("IN_C")
+    def in_c(task):
+        def adds():
+            {before}
+            return sum(range(30_000_000))
+        {call}
+        return True
+    """
+
+
+@pytest.mark.parametrize(
+    ("before", "call"),
+    [
+        ("sleep(0.01)", "adds()"),
+        ("pass", "task.spawn(adds).get()"),
+        ("sleep(0.01)", "task.map(adds.__call__, [])\n        adds()"),
+    ],
+    ids=["after a wait", "in a child", "after a map"],
+)
+def test_it_is_named_also_after_a_wait_and_in_a_child(tmp_path: Path, before: str, call: str) -> None:
+    out = outcome_of(tmp_path, WAITED.format(before=before, call=call), limit=0.1)
+    ((rule, kind, text, where, stack),) = out.failures
+    assert (rule, kind, where) == ("IN_C", "limit", out.place("return sum"))
+    assert "code that could not be interrupted; its result counts" in text
+    assert "in adds\n    return sum(range(30_000_000))" in stack
+    assert set(out.symbols) == {"IN_C", "BESIDE", "WAITS"}
+
+
+# -- a limit of a rule's own, and what all of them compute
+
+
+def test_a_rule_may_have_a_shorter_or_a_longer_limit(tmp_path: Path) -> None:
+    out = outcome_of(
+        tmp_path,
+        """\
+        from time import thread_time
+
+        def compute(seconds):
+            end = thread_time() + seconds
+            while thread_time() < end:
+                pass
+
+        @rule("SHORT", burst_timeout=0.1, score=1.0)
+        def short(task):
+            compute(30)
+
+        @rule("SHORT_CHILD", burst_timeout=0.1, score=1.0)
+        def short_child(task):
+            task.spawn(compute, 30)
+
+        @rule("LONG", burst_timeout=30, score=1.0)
+        def long(task):
+            compute(1.0)
+            return True
+        """,
+        limit=0.5,
+    )
+    assert {rule: "(burst_timeout 0.1 s)" in text for rule, _, text, _, _ in out.failures} == {
+        "SHORT": True,
+        "SHORT_CHILD": True,
+    }
+    assert set(out.symbols) == {"LONG", "BESIDE", "WAITS"}
+
+
+def test_what_each_rule_computes_is_added_up_and_waiting_is_not(tmp_path: Path) -> None:
+    out = outcome_of(
+        tmp_path,
+        """\
+        from time import thread_time
+
+        def compute(seconds):
+            end = thread_time() + seconds
+            while thread_time() < end:
+                pass
+
+        @rule("BUSY")
+        def busy(task):
+            for _ in range(20):
+                compute(0.05)
+                sleep(0.001)
+
+        @rule("BUSY_CHILD")
+        def busy_child(task):
+            task.map(compute, [0.05] * 10)
+
+        @rule("IDLE")
+        def idle(task):
+            sleep(1.0)
+        """,
+        limit=10,
+    )
+    cpu = out.report["cpu"]
+    # A tick is 20 ms, and the kernel's clock may be as coarse again.
+    assert 0.8 < cpu["BUSY"] < 1.2
+    assert 0.3 < cpu["BUSY_CHILD"] < 0.7
+    assert cpu.get("IDLE", 0.0) < 0.1
 
 
 def test_a_blocking_call_is_cut_in_wall_clock_time_only(tmp_path: Path) -> None:

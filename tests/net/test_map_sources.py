@@ -9,8 +9,9 @@ from typing import Any
 import gevent
 import pytest
 
+from filterd.mail.live_map import LiveMap
 from filterd.mail.map_lines import MapBroken, new_map
-from filterd.mail.maps import LiveMap, MapType
+from filterd.mail.maps import MapType
 from filterd.net.http import HttpClient
 from filterd.net.http_call import HttpSettings
 from filterd.net.map_sources import FileSource, HttpSource, MapFeed, MapFeeds, SourceFailed

@@ -7,22 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from gevent import getcurrent
-
 from filterd.engine.expressions.errors import ExpressionError
 from filterd.engine.expressions.kinds import Kind
 from filterd.engine.expressions.vocabulary import STAGES
 from filterd.mail.results import Results
-from filterd.net.greenlets import Runner
+from filterd.net.no_wait import WouldWait, no_wait, told_wait
 
 __all__ = ["Atom", "Context", "Draft", "Evaluate", "Expression", "ExpressionKind", "WouldWait"]
 
 ExpressionKind = Literal["selector", "template", "condition", "composite"]
 Evaluate = Callable[[Any], Any]
-
-
-class WouldWait(RuntimeError):
-    """An extractor or transform was about to wait."""
 
 
 class Context(Protocol):
@@ -76,21 +70,13 @@ class Expression:
         return self._watched(task) if self.is_foreign else self._evaluate(task)
 
     def _watched(self, task: Any) -> Any:
-        current: Any = getcurrent()
-        # gevent calls it before a greenlet waits. Most greenlets have a method of that name below, a runner has a slot.
-        before = current.switch_out if isinstance(current, Runner) else vars(current).get("switch_out")
-        current.switch_out = self._refuse
-        try:
+        with no_wait(self._told):
             return self._evaluate(task)
-        finally:
-            if before is not None or isinstance(current, Runner):
-                current.switch_out = before
-            else:
-                del current.switch_out
 
-    def _refuse(self) -> None:
-        raise WouldWait(
-            f"{self.text!r}: an extractor or transform must not wait; ask in a rule and keep the answer in task.vars"
+    def _told(self) -> str:
+        return (
+            f"{self.text!r}: an extractor or transform must not wait, and {told_wait()}: "
+            "ask in a rule and keep the answer in task.vars"
         )
 
 

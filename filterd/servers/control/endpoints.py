@@ -24,6 +24,7 @@ from filterd.proto.http1 import Request
 from filterd.proto.rspamd import PONG, scan_headers
 from filterd.servers.control.access import Access, Rights
 from filterd.servers.control.map_files import MapFiles, MapRefused
+from filterd.servers.control.map_keys import change_key, list_edits, look_up
 from filterd.servers.control.static_files import StaticFiles
 
 __all__ = ["Books", "Control"]
@@ -98,6 +99,9 @@ class Control:
             "maps": self._list_maps,
             "getmap": self._read_map,
             "savemap": self._save_map,
+            "mapedits": self._list_edits,
+            "getkey": self._get_key,
+            **dict.fromkeys(("setkey", "delkey", "undokey"), self._change_key),
             "history": self._history,
             "historyreset": self._clear_history,
             "errors": self._errors,
@@ -237,6 +241,30 @@ class Control:
             return control.error(error.status, str(error))
         log.info("map %s: %d keys, saved by %s", key, keys, peer)
         return control.success()
+
+    def _list_edits(self, request: Request, rights: Rights, peer: str) -> Reply:
+        return self._of_map(request, list_edits)
+
+    def _get_key(self, request: Request, rights: Rights, peer: str) -> Reply:
+        return self._of_map(request, look_up, control.argument(request, "key"))
+
+    def _change_key(self, request: Request, rights: Rights, peer: str) -> Reply:
+        verb, key = control.path(request), control.argument(request, "key")
+        if request.method not in ("POST", "PUT", "DELETE"):
+            return control.error(405, f"{verb} changes something: ask by POST")
+        value = control.argument(request, "value")
+        if value is None:
+            value = request.body.decode("utf-8", "replace")
+        reply = self._of_map(request, change_key, verb, key, value)
+        if reply.status == 200:
+            log.info("map %s: %s %r by %s", control.argument(request, "map"), verb, key, peer)
+        return reply
+
+    def _of_map(self, request: Request, do: Callable[..., Any], *arguments: Any) -> Reply:
+        try:
+            return control.as_json(do(self.maps.live(control.argument(request, "map")), *arguments))
+        except MapRefused as error:
+            return control.error(error.status, str(error))
 
     # --------------------------------------------------------------------------------------------------------------- history
 

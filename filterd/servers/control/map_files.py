@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from filterd.mail.live_map import LiveMap
 from filterd.mail.map_lines import MapBroken
-from filterd.mail.maps import LiveMap
 from filterd.net.map_sources import FileSource, MapFeed, MapFeeds
 from filterd.net.threads import in_thread
 
@@ -39,7 +39,8 @@ class MapFiles:
 
     def __init__(self, feeds: MapFeeds, descriptions: Mapping[str, str | None]) -> None:
         self._feeds = {feed.live.name: feed for feed in feeds.feeds if isinstance(feed.live, LiveMap)}
-        self._numbers = {crc32(name.encode()): name for name in self._feeds}
+        self._maps = feeds.maps
+        self._numbers = {crc32(name.encode()): name for name in feeds.maps}
         self._descriptions = descriptions
 
     def list(self) -> list[dict[str, Any]]:
@@ -47,17 +48,28 @@ class MapFiles:
         return [self._told(number, name) for number, name in sorted(self._numbers.items(), key=lambda pair: pair[1])]
 
     def _told(self, number: int, name: str) -> dict[str, Any]:
-        feed = self._feeds[name]
+        live, feed = self._maps[name], self._feeds.get(name)
         return {
             "map": number,
             "name": name,
             "description": self._descriptions.get(name) or name,
-            "uri": feed.source.place,
-            "type": feed.live.value.type,
-            "editable": isinstance(feed.source, FileSource),
-            "keys": len(feed.live),
-            "version": feed.live.version,
+            "uri": "" if feed is None else feed.source.place,
+            "type": live.value.type,
+            "editable": feed is not None and isinstance(feed.source, FileSource),
+            "keys": len(live),
+            "version": live.version,
+            "edits": len(live.edits),
         }
+
+    def live(self, key: str | None) -> LiveMap:
+        """A map by its number or name. Raises MapRefused."""
+        if not key:
+            raise MapRefused(400, "Id header missing")
+        name = self._numbers.get(int(key)) if key.isdecimal() and key.isascii() and len(key) < 20 else None
+        live = self._maps.get(key if name is None else name)
+        if live is None:
+            raise MapRefused(404, "Map id not found")
+        return live
 
     def read(self, key: str | None) -> bytes:
         """The text of a map's file. Raises MapRefused."""
@@ -86,12 +98,10 @@ class MapFiles:
         return keys
 
     def _find(self, key: str | None) -> tuple[MapFeed[LiveMap], FileSource]:
-        if not key:
-            raise MapRefused(400, "Id header missing")
-        name = self._numbers.get(int(key)) if key.isdecimal() and key.isascii() and len(key) < 20 else None
-        feed = self._feeds.get(key if name is None else name)
+        name = self.live(key).name
+        feed = self._feeds.get(name)
         if feed is None:
-            raise MapRefused(404, "Map id not found")
+            raise MapRefused(404, f"map {name} has no source: /mapedits shows what was put into it")
         if not isinstance(feed.source, FileSource):
             raise MapRefused(404, f"map {feed.live.name} comes from {feed.source.place}: its text is not kept here")
         return feed, feed.source

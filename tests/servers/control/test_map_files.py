@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from filterd.mail.live_map import LiveMap
 from filterd.mail.map_lines import new_map
-from filterd.mail.maps import LiveMap, MapType
+from filterd.mail.maps import MapType
 from filterd.net.http import HttpClient
 from filterd.net.http_call import HttpSettings
 from filterd.net.listen import Listener
