@@ -6,8 +6,9 @@ Promises:
 * What several greenlets say at once arrives in whole lines, and nobody waits for a supervisor that does not listen.
 * When the line is closed the worker is told: without its supervisor it ends in good order.
 
-From the supervisor: `serve` (or `scout`) once, `accept`, `elect`, `reopen`, `where`, `snapshot`, `collected`, `reset`, `map edit`,
-`drain`. To it: `loaded`, `serving`, `failed`, `plan`, `heartbeat`, `snapshot`, `collect`, `reset`, `map edit`, `resigned`, `leaving`.
+From the supervisor: `serve` (or `scout`) once, `accept`, `elect`, `reopen`, `where`, `snapshot`, `collected`, `reset`,
+`map edit`, `drain`. To it: `loaded`, `serving`, `failed`, `plan`, `heartbeat`, `snapshot`, `collect`, `reset`, `map edit`,
+`resigned`, `leaving`.
 """
 
 from collections.abc import Callable, Mapping
