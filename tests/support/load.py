@@ -36,7 +36,8 @@ class Outcome:
     """What became of one mail: `answered` (then `whose` is the id the rule told, None if no rule ran, and `version` that of
     the rules), `accepted` (by an MTA: the verdict is seen where it is delivered), `tempfail` (refused for now, in the
     protocol's words), `closed` (a kept connection had been closed since the mail before), `lost` (the connection broke) or
-    `refused` (nobody listens). `twice` tells that there was a second answer, `tempfails` how often it was sent in vain before.
+    `refused` (nobody listens). `twice` tells that there was a second answer, `tempfails` how often it was sent in vain before,
+    `why` what broke.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Outcome:
     version: str = ""
     twice: bool = False
     tempfails: int = 0
+    why: str = ""
 
     @classmethod
     def told(cls, text: str | None, *, twice: bool = False) -> "Outcome":
@@ -75,6 +77,8 @@ class Tally:
     versions: Counter[str] = field(default_factory=Counter)
     accepted: list[str] = field(default_factory=list)
     """The mails that an MTA has taken."""
+    losses: list[str] = field(default_factory=list)
+    """How each of the lost connections broke, in the words of its client."""
     problems: list[str] = field(default_factory=list)
 
     def count(self, kind: str) -> int:
@@ -88,6 +92,8 @@ class Tally:
             self.problems.append(f"{door}: the connection for {name} was refused")
         if outcome.twice:
             self.problems.append(f"{door}: {name} was answered twice")
+        if outcome.kind == "lost":
+            self.losses.append(f"{door}: {name}: {outcome.why}")
         if outcome.kind == "accepted":
             self.accepted.append(name)
         if outcome.kind == "answered" and outcome.whose is None:

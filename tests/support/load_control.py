@@ -11,9 +11,8 @@ from itertools import cycle
 import gevent
 
 from tests.support.control import Answer, ask
-from tests.support.control import reachable as reachable  # noqa: PLC0414 - whoever watches waits for the listener first
 
-__all__ = ["Watch", "reachable", "watched"]
+__all__ = ["Watch", "watched"]
 
 PATHS = ("/stat", "/healthy", "/metrics", "/ready")
 

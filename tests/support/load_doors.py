@@ -36,8 +36,12 @@ def _called(connect: Callable[[], Any]) -> Any:
         return connect()
     except ConnectionRefusedError:
         return Outcome("refused")
-    except (OSError, AssertionError):
-        return Outcome("lost")
+    except (OSError, AssertionError) as error:
+        return _lost("called", error)
+
+
+def _lost(when: str, what: object) -> Outcome:
+    return Outcome("lost", why=f"{when}: {what!r}")
 
 
 class OneByOne:
@@ -54,9 +58,9 @@ class OneByOne:
             client.sock.settimeout(PATIENCE)
             try:
                 answer = client.send(self.request(mail)).read_all()
-            except OSError:
-                return Outcome("lost")
-        return self.read(answer) if answer else Outcome("lost")
+            except OSError as error:
+                return _lost("asked", error)
+        return self.read(answer) if answer else _lost("asked", answer)
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -80,7 +84,7 @@ class HttpDoor(OneByOne):
         head, _, body = answer.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)^content-length: (\d+)\r?$", head, re.MULTILINE)
         if length is None or len(body) < int(length[1]):
-            return Outcome("lost")
+            return _lost("cut off", answer)
         size = int(length[1])
         return self.told(int(head.split()[1]), body[:size], twice=len(body) > size)
 
@@ -124,16 +128,16 @@ class KeptHttpDoor(HttpDoor):
             try:
                 client.send(self.request(mail).replace(b"Connection: close", b"Connection: keep-alive"))
                 status, headers, body = client.read_reply()
-            except (OSError, AssertionError):
+            except (OSError, AssertionError) as error:
                 self.close()
                 if kept is None:
-                    break
+                    return _lost("asked", error)
                 continue
             if headers.get("connection") == "close":
                 self.close()
             # A second answer would be read as that of the next mail, and be another's.
             return self.told(status, body, twice=False)
-        return Outcome("lost")
+        raise AssertionError("a new connection has an outcome")
 
     def close(self) -> None:
         if self._client is not None:
@@ -150,7 +154,7 @@ class RspamcDoor(OneByOne):
     def read(self, answer: bytes) -> Outcome:
         first = re.match(rb"RSPAMD/1.3 (\d+) .*\r\n", answer)
         if first is None or not answer.endswith(b"\r\n"):
-            return Outcome("lost")
+            return _lost("cut off", answer)
         twice = answer.count(b"RSPAMD/1.3 ") > 1
         if first[1] != b"0":
             return Outcome("tempfail", twice=twice)
@@ -168,12 +172,12 @@ class SpamcDoor(OneByOne):
         head, _, body = answer.partition(b"\r\n\r\n")
         first = re.match(rb"SPAMD/1.[01] (\d+) ", head)
         if first is None:
-            return Outcome("lost")
+            return _lost("cut off", answer)
         if first[1] != b"0":
             return Outcome("tempfail", twice=answer.count(b"SPAMD/1.") > 1)
         length = re.search(rb"^Content-length: (\d+)\r?$", head, re.MULTILINE)
         if length is None or len(body) < int(length[1]):
-            return Outcome("lost")
+            return _lost("cut off", answer)
         told = re.search(rb"^X-Whose: (.*)\r$", body, re.MULTILINE)
         return Outcome.told(None if told is None else told[1].decode(), twice=len(body) > int(length[1]))
 
@@ -192,9 +196,12 @@ class MilterDoor:
             mta.client.sock.settimeout(PATIENCE)
             try:
                 replies = mta.say(*message(mail))
+            except (OSError, AssertionError) as error:
+                return _lost("asked", error)
+            rest = b""
+            # A worker that ends has closed it already: no MTA minds, it has its answer.
+            with suppress(OSError):
                 rest = mta.client.send(render_command(Quit())).read_all()
-            except (OSError, AssertionError):
-                return Outcome("lost")
         return judged(replies, twice=rest != b"")
 
     def close(self) -> None:
@@ -220,16 +227,16 @@ class KeptMilterDoor:
         assert isinstance(sender, Mail)
         try:
             mta.say(macros, sender)
-        except (OSError, AssertionError):
+        except (OSError, AssertionError) as error:
             self.close()
-            return Outcome("closed" if is_kept else "lost")
+            return Outcome("closed") if is_kept else _lost("began", error)
         try:
             assert isinstance(rest[-1], EndOfMessage)
             # A second answer would be read as that to the next message's sender.
             return judged(mta.say(*rest), twice=False)
-        except (OSError, AssertionError):
+        except (OSError, AssertionError) as error:
             self.close()
-            return Outcome("lost")
+            return _lost("asked", error)
 
     def close(self) -> None:
         if self._mta is not None:
@@ -264,7 +271,7 @@ class SmtpDoor:
                 return Outcome("accepted", tempfails=tries)
             self.close()
             if code == 0:
-                return Outcome("lost", tempfails=tries)
+                return Outcome("lost", tempfails=tries, why="the MTA has hung up")
             if not 400 <= code < 500:
                 return Outcome("answered", tempfails=tries)  # refused for good, by nobody's order
             gevent.sleep(0.05)
