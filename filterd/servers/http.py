@@ -127,6 +127,7 @@ class HttpServer:
             raw = self._message(request.body, coding, envelope)
             verdict = self._judge(raw, envelope, connection)
         except _Failed as failed:
+            keep = keep and not connection.draining
             return self._error(failed.status, str(failed), request, keep=keep), keep
         # Asked only now: the worker may have been told to end while the message was scanned.
         keep = keep and not connection.draining

@@ -19,7 +19,8 @@ from tests.support.client import Client
 from tests.support.console import all_serving, log_lines, order, serving, status, until
 from tests.support.daemon import ROOT, Daemon, running_daemon
 from tests.support.engine import MAIL
-from tests.support.load import RULE, HttpDoor, loaded
+from tests.support.load import RULE, loaded
+from tests.support.load_doors import HttpDoor
 from tests.support.many import Started
 
 pytestmark = pytest.mark.timeout(90)

@@ -17,7 +17,8 @@ from tests.support.client import Client
 from tests.support.console import all_serving, log_lines, order, pids, serving, status, until
 from tests.support.daemon import ROOT, Daemon, running_daemon
 from tests.support.engine import MAIL
-from tests.support.load import RULE, HttpDoor, KeptHttpDoor, loaded
+from tests.support.load import RULE, loaded
+from tests.support.load_doors import HttpDoor, KeptHttpDoor
 from tests.support.many import Started
 from tests.support.partners import free_port
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import gevent
 import pytest
 
 from filterd.daemon.assembly import Assembly
@@ -25,18 +24,34 @@ from filterd.mail.message import Message
 from filterd.mail.request import ScanRequest
 from filterd.mail.verdict import Verdict
 from tests.support.client import Client
-from tests.support.daemon import ROOT, running_daemon, written
+from tests.support.console import until
+from tests.support.daemon import ROOT, Daemon, running_daemon, written
 from tests.support.engine import MAIL
 from tests.support.many import Started, at_once
 from tests.support.partners import free_port
 
-SLOW = """\
+PLAIN = """\
+from filterd import Task, rule
+
+
+@rule("PLAIN", score=1.0)
+def plain(task: Task) -> bool:
+    return True
+"""
+
+GATED = """\
+from pathlib import Path
+
 from filterd import Task, rule, sleep
 
+GATE = Path("@GATE@")
 
-@rule("SLOW", score=1.0)
-def slow(task: Task) -> bool:
-    sleep(0.5)
+
+@rule("GATED", score=1.0)
+def gated(task: Task) -> bool:
+    task.log.info("waiting")
+    while not GATE.exists():
+        sleep(0.02)
     return True
 """
 
@@ -49,35 +64,64 @@ def run(
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=15, check=False)
 
 
+def until_waiting(daemon: Daemon, count: int) -> None:
+    """Until so many messages wait in the rule GATED."""
+    until(lambda: daemon.process.output().count('"text":"waiting"') >= count)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file for which the rule GATED waits: nothing in these tests depends on how fast the machine is."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def gated(gate: Path) -> dict[str, str]:
+    return {"gated": GATED.replace("@GATE@", str(gate))}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_what_is_under_way_is_answered_before_it_ends(tmp_path: Path, number: int) -> None:
-    with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
+def test_what_is_under_way_is_answered_before_it_ends(tmp_path: Path, gate: Path, gated: dict[str, str], number: int) -> None:
+    with running_daemon(tmp_path, gated) as daemon:
         started = Started([partial(daemon.scan, MAIL)] * 10)
-        gevent.sleep(0.2)
+        until_waiting(daemon, 10)
         os.kill(daemon.process.pid, number)
-        assert [set(reply["symbols"]) for reply in started.values()] == [{"SLOW"}] * 10
+        until(lambda: "messages under way" in daemon.process.output())
+        gate.touch()
+        assert [set(reply["symbols"]) for reply in started.values()] == [{"GATED"}] * 10
         assert daemon.process.process.wait(10) == 0
         lines = [json.loads(line)["text"] for line in daemon.process.output().splitlines() if '"filterd.worker"' in line]
     assert lines[-2:] == ["ending: 10 messages under way, at most 16 s", "ended"]
 
 
-def test_nobody_new_is_accepted_while_it_ends(tmp_path: Path) -> None:
-    with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
+def test_nobody_new_is_accepted_while_it_ends(tmp_path: Path, gate: Path, gated: dict[str, str]) -> None:
+    def is_refused() -> bool:
+        try:
+            Client(("127.0.0.1", daemon.port)).sock.close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    with running_daemon(tmp_path, gated) as daemon:
         started = Started([partial(daemon.scan, MAIL)])
-        gevent.sleep(0.2)
+        until_waiting(daemon, 1)
+        assert not is_refused()
         daemon.process.process.terminate()
-        gevent.sleep(0.1)
-        with pytest.raises(ConnectionRefusedError):
-            Client(("127.0.0.1", daemon.port))
-        assert [set(reply["symbols"]) for reply in started.values()] == [{"SLOW"}]
+        until(is_refused)
+        assert daemon.process.process.poll() is None
+        gate.touch()
+        assert [set(reply["symbols"]) for reply in started.values()] == [{"GATED"}]
 
 
-def test_above_the_limit_of_tasks_a_message_is_refused_clearly(tmp_path: Path) -> None:
-    with running_daemon(tmp_path, {"slow": SLOW}, "[limits]\ntasks = 2\n") as daemon:
-        replies = at_once([partial(daemon.ask, MAIL)] * 5)
-        assert sorted(status for status, _ in replies) == [200, 200, 503, 503, 503]
-        refused = json.loads(next(body for status, body in replies if status == 503))
-        assert refused["error"] == "2 messages are being scanned (limits.tasks), try again later"
+def test_above_the_limit_of_tasks_a_message_is_refused_clearly(tmp_path: Path, gate: Path, gated: dict[str, str]) -> None:
+    with running_daemon(tmp_path, gated, "[limits]\ntasks = 2\n") as daemon:
+        started = Started([partial(daemon.ask, MAIL)] * 2)
+        until_waiting(daemon, 2)
+        for status, body in at_once([partial(daemon.ask, MAIL)] * 3):
+            assert status == 503
+            assert json.loads(body)["error"] == "2 messages are being scanned (limits.tasks), try again later"
+        gate.touch()
+        assert [status for status, _ in started.values()] == [200, 200]
 
 
 def test_a_message_that_filterd_itself_fails_on_is_counted_and_has_its_line() -> None:
@@ -98,16 +142,16 @@ def test_a_message_that_filterd_itself_fails_on_is_counted_and_has_its_line() ->
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
-    with running_daemon(tmp_path / "first", {"slow": SLOW}) as daemon:
-        done = run(tmp_path / "second", {"slow": SLOW}, port=daemon.port)
+    with running_daemon(tmp_path / "first", {"plain": PLAIN}) as daemon:
+        done = run(tmp_path / "second", {"plain": PLAIN}, port=daemon.port)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{daemon.port}: Address already in use" in done.stderr
 
 
 def test_every_address_that_cannot_be_used_is_said(tmp_path: Path) -> None:
-    with running_daemon(tmp_path / "first", {"slow": SLOW}) as daemon:
+    with running_daemon(tmp_path / "first", {"plain": PLAIN}) as daemon:
         toml = f'[listen.more]\nprotocol = "http"\nbind = ["127.0.0.2:{daemon.port}", "unix:/nowhere/there.sock"]\n'
-        done = run(tmp_path / "second", {"slow": SLOW}, toml, port=daemon.port)
+        done = run(tmp_path / "second", {"plain": PLAIN}, toml, port=daemon.port)
     assert done.returncode == 2
     assert [line.partition(": ")[0] for line in done.stderr.splitlines() if line.startswith("cannot listen")] == [
         f"cannot listen on 127.0.0.1:{daemon.port}",
@@ -126,7 +170,7 @@ def test_every_broken_rule_file_is_told_at_once_and_nothing_is_opened(tmp_path: 
 
 
 def test_every_error_of_the_configuration_is_told_at_once(tmp_path: Path) -> None:
-    done = run(tmp_path, {"slow": SLOW}, '[limits]\ntask_timeout = "soon"\n[actions]\nrejct = 3\n[nonsense]\nx = 1\n')
+    done = run(tmp_path, {"plain": PLAIN}, '[limits]\ntask_timeout = "soon"\n[actions]\nrejct = 3\n[nonsense]\nx = 1\n')
     assert done.returncode == 2
     for told in ("limits.task_timeout", "actions.rejct", "nonsense"):
         assert told in done.stderr
@@ -136,7 +180,7 @@ def test_every_error_of_the_configuration_is_told_at_once(tmp_path: Path) -> Non
 def test_a_unix_socket_is_served_and_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "scan.sock"
     toml = f'[listen.local]\nprotocol = "http"\nbind = "unix:{path} mode=0660"\n'
-    with running_daemon(tmp_path, {"slow": SLOW}, toml):
+    with running_daemon(tmp_path, {"plain": PLAIN}, toml):
         assert path.stat().st_mode & 0o777 == 0o660
         with Client(str(path)) as client:
             assert client.send(b"GET /ping HTTP/1.1\r\n\r\n").read_reply()[2] == b"pong\r\n"
@@ -144,7 +188,7 @@ def test_a_unix_socket_is_served_and_removed_at_the_end(tmp_path: Path) -> None:
 
 
 def test_a_rule_file_dropped_in_is_there_after_a_restart(tmp_path: Path) -> None:
-    with running_daemon(tmp_path, {"slow": SLOW}) as daemon:
-        assert set(daemon.scan(MAIL)["symbols"]) == {"SLOW"}
-    with running_daemon(tmp_path, {"dropped": SLOW.replace("SLOW", "DROPPED")}) as daemon:
-        assert set(daemon.scan(MAIL)["symbols"]) == {"SLOW", "DROPPED"}
+    with running_daemon(tmp_path, {"plain": PLAIN}) as daemon:
+        assert set(daemon.scan(MAIL)["symbols"]) == {"PLAIN"}
+    with running_daemon(tmp_path, {"dropped": PLAIN.replace("PLAIN", "DROPPED")}) as daemon:
+        assert set(daemon.scan(MAIL)["symbols"]) == {"PLAIN", "DROPPED"}

@@ -1,7 +1,8 @@
 """Datagrams to servers that answer, answer late, never, twice, or are not there."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -135,3 +136,102 @@ def test_a_stop_learns_what_was_waited_for(client: UdpClient) -> None:
     told = [(error.phase, error.peer) for error in batch.failures if isinstance(error, Stop)]
     assert told == [("read", f"127.0.0.1:{peer.port}")]
     assert counts(client) == (1, 0, 0, 1)
+
+
+# -- answers that come too late
+
+
+class Asked:
+    """A service that only writes down who asks; the test answers by `sock`."""
+
+    def __init__(self) -> None:
+        self.sock = gevent.socket.socket(type=socket.SOCK_DGRAM)
+        self.sock.bind((LOOPBACK, 0))
+        self.port = self.sock.getsockname()[1]
+
+    def senders(self, count: int) -> list[tuple[str, int]]:
+        return [self.sock.recvfrom(100)[1] for _ in range(count)]
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    service = Asked()
+    with service.sock:
+        yield service
+
+
+def is_taken(address: tuple[str, int]) -> bool:
+    """Somebody has this port: the kernel gives it to nobody else."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(address)
+        except OSError:
+            return True
+    return False
+
+
+def ask_in_vain(client: UdpClient, port: int, **how: Any) -> None:
+    assert failure_of(lambda: client.ask(LOOPBACK, port, b"x", timeout=0.01, **how)) == "read timeout"
+
+
+def test_the_port_of_a_question_without_its_answer_is_not_given_to_the_next(
+    client: UdpClient, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filterd.net.udp.HELD_FOR", 0.2)
+    ask_in_vain(client, asked.port, retransmits=1)
+    sender, again = asked.senders(2)
+    assert sender == again
+    assert is_taken(sender)
+    asked.sock.sendto(b"too late", sender)
+    with gevent.Timeout(5):
+        while is_taken(sender):
+            gevent.sleep(0.01)
+
+
+def test_a_question_that_was_sent_twice_may_be_answered_twice(client: UdpClient, asked: Asked) -> None:
+    def serve() -> None:
+        asked.sock.recvfrom(100)
+        _, sender = asked.sock.recvfrom(100)
+        asked.sock.sendto(b"once", sender)
+        senders.append(sender)
+
+    senders: list[tuple[str, int]] = []
+    gevent.spawn(serve)
+    assert client.ask(LOOPBACK, asked.port, b"x", timeout=0.05, retransmits=20) == b"once"
+    assert is_taken(senders[0])
+    client.close()
+    assert not is_taken(senders[0])
+
+
+def test_a_question_with_its_answer_and_one_that_wants_none_keep_no_port(client: UdpClient, asked: Asked) -> None:
+    def serve() -> None:
+        _, sender = asked.sock.recvfrom(100)
+        asked.sock.sendto(b"here", sender)
+        senders.append(sender)
+
+    senders: list[tuple[str, int]] = []
+    gevent.spawn(serve)
+    assert client.ask(LOOPBACK, asked.port, b"x", timeout=5.0) == b"here"
+    client.ask(LOOPBACK, asked.port, b"x", timeout=5.0, answer=False)
+    senders += asked.senders(1)
+    assert [is_taken(sender) for sender in senders] == [False, False]
+
+
+def test_no_more_than_so_many_ports_are_kept_and_the_oldest_goes(
+    client: UdpClient, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filterd.net.udp.MOST_HELD", 2)
+    for _ in range(3):
+        ask_in_vain(client, asked.port)
+    assert [is_taken(sender) for sender in asked.senders(3)] == [False, True, True]
+    client.close()
+
+
+def test_what_was_there_before_the_question_left_is_no_answer(client: UdpClient, asked: Asked) -> None:
+    question = client._open(LOOPBACK, asked.port, 0.0)
+    asked.sock.sendto(b"to somebody before", question.sock.getsockname())
+    asked.sock.sendto(b"", question.sock.getsockname())
+    question.send(b"x")
+    asked.sock.sendto(b"genuine", asked.senders(1)[0])
+    assert question.receive(monotonic() + 5.0) == b"genuine"
+    question.close()

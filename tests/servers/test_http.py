@@ -7,10 +7,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import gevent
 import pytest
 import zstandard
+from gevent.event import Event
 
 from filterd.mail.request import Overloaded, ScanRequest
 from filterd.mail.verdict import Verdict
@@ -218,6 +220,28 @@ def test_a_drain_ends_idle_connections_and_answers_what_has_begun() -> None:
         assert idle.is_closed
         status, headers, _ = busy.read_reply()
         assert (status, headers["connection"]) == (200, "close")
+        assert ending.get(timeout=5) == 0
+
+
+def test_a_refusal_during_a_drain_does_not_promise_a_further_request() -> None:
+    started: Any = Event()
+    going_on: Any = Event()
+
+    def full(request: ScanRequest) -> Verdict:
+        started.set()
+        going_on.wait(5)
+        raise Overloaded("too many")
+
+    with serving(full) as listener, Client(listener.address) as client:
+        client.send(KEEP)
+        assert started.wait(5)
+        ending = gevent.spawn(listener.drain, 5.0)
+        while not listener.draining:
+            gevent.sleep(0)
+        going_on.set()
+        status, headers, _ = client.read_reply()
+        assert (status, headers["connection"]) == (503, "close")
+        assert client.is_closed
         assert ending.get(timeout=5) == 0
 
 

@@ -60,5 +60,5 @@ def running_daemon(folder: Path, rules: Mapping[str, str], toml: str = "", *, wo
     conf = written(folder, rules, toml, port, workers=workers)
     command = [sys.executable, "-m", "filterd", "run", "-c", str(conf)]
     # A supervisor that is killed cannot tidy up behind itself, and its workers.
-    with running(command, ready=port, cwd=ROOT, patience=20.0, grace=20.0) as process:
+    with running(command, ready=port, cwd=ROOT, patience=60.0, grace=20.0) as process:
         yield Daemon(port, process, conf)

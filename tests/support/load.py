@@ -1,10 +1,9 @@
 """Constant load on front doors: clients that send one mail after the other and count what becomes of each.
 
-A door is a class with `scan(mail) -> Outcome` and `close()`; DOORS has one for each way to ask, made with an address. The mails
-say who they are in `X-Id`, and the rule file RULE tells it back, so that a verdict can be told from another message's.
+A door is a class with `scan(mail) -> Outcome` and `close()` (`load_doors` has one for each way to ask). The mails say who they
+are in `X-Id`, and the rule file RULE tells it back, so that a verdict can be told from another message's.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,11 +13,7 @@ from typing import Protocol
 
 import gevent
 
-from tests.support.client import Client
-
-__all__ = ["DOORS", "RULE", "Door", "HttpDoor", "KeptHttpDoor", "Outcome", "Tally", "loaded", "mail_of"]
-
-Address = tuple[str, int] | str
+__all__ = ["RULE", "Door", "Outcome", "Tally", "loaded", "mail_of"]
 
 RULE = """
 from filterd import rule, sleep
@@ -28,21 +23,37 @@ VERSION = "@VERSION@"
 @rule("WHOSE", score=1.0)
 def whose(task):
     sleep(0.01)
-    return True, task.message.header("X-Id"), VERSION
+    told = [task.message.header("X-Id"), VERSION]
+    # For the protocols that have no place for options.
+    task.append_message(" ".join(told), "whose")
+    task.add_header("X-Whose", " ".join(told))
+    return True, *told
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one mail: `answered` (then `whose` is the id the rule told, None if no rule ran, and `version` that of
-    the rules), `tempfail` (refused for now, in the protocol's words), `lost` (the connection broke) or `refused` (nobody
-    listens). `twice` tells that there was a second answer.
+    the rules), `accepted` (by an MTA: the verdict is seen where it is delivered), `tempfail` (refused for now, in the
+    protocol's words), `closed` (a kept connection had been closed since the mail before), `lost` (the connection broke) or
+    `refused` (nobody listens). `twice` tells that there was a second answer, `tempfails` how often it was sent in vain before,
+    `why` what broke.
     """
 
     kind: str
     whose: str | None = None
     version: str = ""
     twice: bool = False
+    tempfails: int = 0
+    why: str = ""
+
+    @classmethod
+    def told(cls, text: str | None, *, twice: bool = False) -> "Outcome":
+        """An answer with what the rule told, None if it told nothing."""
+        if text is None:
+            return cls("answered", twice=twice)
+        whose, _, version = text.partition(" ")
+        return cls("answered", whose, version, twice)
 
 
 class Door(Protocol):
@@ -57,98 +68,6 @@ def mail_of(name: str) -> bytes:
     return f"X-Id: {name}\r\nFrom: a@example.org\r\nSubject: load\r\n\r\nHello.\r\n".encode()
 
 
-class HttpDoor:
-    """A connection for each mail, closed by the server."""
-
-    connection = "close"
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-
-    def scan(self, mail: bytes) -> Outcome:
-        try:
-            client = Client(self.address)
-        except ConnectionRefusedError:
-            return Outcome("refused")
-        except OSError:
-            return Outcome("lost")
-        with client:
-            client.sock.settimeout(60)
-            try:
-                client.send(self._request(mail))
-                status, _, body = client.read_reply()
-                return self._read(status, body, twice=client.read_all() != b"")
-            except (OSError, AssertionError):
-                return Outcome("lost")
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-    def _request(self, mail: bytes) -> bytes:
-        head = f"POST /checkv2 HTTP/1.1\r\nConnection: {self.connection}\r\nContent-Length: {len(mail)}\r\n\r\n"
-        return head.encode() + mail
-
-    @staticmethod
-    def _read(status: int, body: bytes, *, twice: bool) -> Outcome:
-        if status != 200:
-            return Outcome("tempfail", twice=twice)
-        symbols = json.loads(body)["symbols"]
-        if "WHOSE" not in symbols:
-            return Outcome("answered", twice=twice)
-        whose, version = symbols["WHOSE"]["options"]
-        return Outcome("answered", whose, version, twice)
-
-
-class KeptHttpDoor(HttpDoor):
-    """One connection for many mails. If it is closed before a byte of the answer has come, the mail is sent once more on a new
-    one, as every HTTP client does (RFC 9112 9.3.1): the server may have closed it while the request was on its way.
-    """
-
-    connection = "keep-alive"
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
-        self._client: Client | None = None
-
-    def scan(self, mail: bytes) -> Outcome:
-        for client in (self._client, None):
-            if client is None:
-                try:
-                    client = Client(self.address)
-                except ConnectionRefusedError:
-                    return Outcome("refused")
-                except OSError:
-                    return Outcome("lost")
-                is_new = True
-            else:
-                is_new = False
-            self._client = client
-            client.sock.settimeout(60)
-            try:
-                client.send(self._request(mail))
-                status, headers, body = client.read_reply()
-            except (OSError, AssertionError):
-                client.sock.close()
-                self._client = None
-                if is_new:
-                    return Outcome("lost")
-                continue
-            if headers.get("connection") == "close":
-                client.sock.close()
-                self._client = None
-            # A second answer would be read as that of the next mail, and be another's.
-            return self._read(status, body, twice=False)
-        return Outcome("lost")
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.sock.close()
-
-
-DOORS: dict[str, tuple[str, Callable[[Address], Door]]] = {"http": ("http", HttpDoor), "http, kept": ("http", KeptHttpDoor)}
-"""By a name for the tally: the `protocol` of the listener, and the client."""
-
-
 @dataclass(slots=True)
 class Tally:
     """What was counted, and the sentences about what must not be."""
@@ -156,6 +75,10 @@ class Tally:
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By door and kind."""
     versions: Counter[str] = field(default_factory=Counter)
+    accepted: list[str] = field(default_factory=list)
+    """The mails that an MTA has taken."""
+    losses: list[str] = field(default_factory=list)
+    """How each of the lost connections broke, in the words of its client."""
     problems: list[str] = field(default_factory=list)
 
     def count(self, kind: str) -> int:
@@ -163,11 +86,16 @@ class Tally:
 
     def add(self, door: str, name: str, outcome: Outcome) -> None:
         self.kinds[door, outcome.kind] += 1
+        self.kinds[door, "tempfail"] += outcome.tempfails
         self.versions[outcome.version] += 1
         if outcome.kind == "refused":
             self.problems.append(f"{door}: the connection for {name} was refused")
         if outcome.twice:
             self.problems.append(f"{door}: {name} was answered twice")
+        if outcome.kind == "lost":
+            self.losses.append(f"{door}: {name}: {outcome.why}")
+        if outcome.kind == "accepted":
+            self.accepted.append(name)
         if outcome.kind == "answered" and outcome.whose is None:
             self.problems.append(f"{door}: {name} was answered without having been scanned")
         elif outcome.kind == "answered" and outcome.whose != name:

@@ -52,6 +52,11 @@ class Postfix:
         """What has arrived since the last call, in order of arrival; waits for so many mails, ten seconds at most."""
         return taken_from(self.folder / "mail" / "all" / "new", count, told=lambda: self.log)
 
+    @property
+    def arrived(self) -> int:
+        """How many mails lie in the mailbox."""
+        return sum(1 for _ in (self.folder / "mail" / "all" / "new").glob("*"))
+
     def submit(self, mail: bytes) -> None:
         """Hand in a mail from this machine, as the sendmail command does."""
         words: list[str | Path] = [
