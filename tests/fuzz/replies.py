@@ -1,6 +1,7 @@
 """Targets: requests and replies of SpamAssassin's and Rspamd's older protocols, and a hostile verdict in every dialect."""
 
 import json
+from contextlib import suppress
 from math import isfinite
 
 from filterd.mail.envelope import Envelope
@@ -43,6 +44,14 @@ _FED = in_pieces(lambda: spamc.RequestParser(max_body=4000, max_headers=50, max_
 
 def _request(data: bytes) -> object:
     outcome = _FED(data)
+    excesses = []
+    for parts in ([data], list(pieces(data))):
+        fed = spamc.RequestParser(max_body=4000, max_headers=50, max_header_bytes=4000)
+        with suppress(spamc.ProtocolError):
+            for part in filter(None, parts):
+                fed.feed(part)
+        excesses.append(fed.has_excess)
+    assert excesses[0] == excesses[1]
     parser = spamc.RequestParser(max_body=4000, max_headers=50, max_header_bytes=4000)
     try:
         for part in [*pieces(data), b""]:
