@@ -71,6 +71,7 @@ def read_table(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> T
         lines = text.split("\n")
         raise Unreadable(reason, place=":".join(_NUMBER.findall(where)) or f"{len(lines)}:{len(lines[-1]) + 1}") from None
     except ValueError:
+        # The parser lets it through as it comes from int().
         raise Unreadable("holds a number of thousands of digits") from None
     except RecursionError:
         raise Unreadable("lists or tables are nested too deeply") from None
