@@ -144,7 +144,7 @@ class _Edits:
 
     def remove(self, name: str, places: Sequence[object]) -> None:
         wanted = _name(name)
-        found = [at for at, one in enumerate(self.names) if one == wanted.lower()]
+        found = [at for at, one in enumerate(self.names) if wanted and one == wanted.lower()]
         gone: set[int] = set()
         for place in places:
             number = _number(place)
