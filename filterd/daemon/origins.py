@@ -70,6 +70,11 @@ def read_table(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> T
         reason, _, where = str(error).rpartition(" (at ")
         lines = text.split("\n")
         raise Unreadable(reason, place=":".join(_NUMBER.findall(where)) or f"{len(lines)}:{len(lines[-1]) + 1}") from None
+    except ValueError:
+        # The parser lets it through as it comes from int().
+        raise Unreadable("holds a number of thousands of digits") from None
+    except RecursionError:
+        raise Unreadable("lists or tables are nested too deeply") from None
     written: Table = _written(table, path.parent.resolve())
     return written
 
@@ -79,14 +84,14 @@ def parse_set(option: str) -> Table:
     key, equals, text = option.partition("=")
     try:
         names = tomllib.loads(f"{key} = 0") if equals and "\n" not in key else {}
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         names = {}
     if len(names) != 1:
         raise Unreadable(f"{toml_text(option)} is not KEY=VALUE (a dotted key such as limits.task_timeout=4s)")
     try:
         found = tomllib.loads(f"value = {text}")
         value = found["value"] if len(found) == 1 else text
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     table: Table = _written(_filled(names, value), Path.cwd())
     return table

@@ -136,7 +136,7 @@ class SettingsReader:
         """The table, or what is wrong: an exception is a poor traveller between threads."""
         try:
             return self._parse(text)
-        except (tomllib.TOMLDecodeError, UclError) as error:
+        except (UclError, ValueError) as error:  # a number of thousands of digits is no TOMLDecodeError
             return str(error)
         except RecursionError:
             return "lists or tables are nested too deeply"

@@ -81,7 +81,8 @@ def element_of(id: str, table: Mapping[str, Any], compiler: Compiler, problems: 
     """The same, with everything that is wrong in `problems` and None where that is something."""
     before = len(problems)
     priority = table.get("priority", "low")
-    if isinstance(priority, bool) or (not isinstance(priority, int) and priority not in PRIORITIES):
+    is_number = isinstance(priority, int) and not isinstance(priority, bool)
+    if not is_number and not (isinstance(priority, str) and priority in PRIORITIES):
         problems.append(SettingsError('priority: it is "low", "medium", "high" or a whole number'))
     try:
         settings = _settings(table)

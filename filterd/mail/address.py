@@ -44,7 +44,7 @@ class Address(str):
 
     `raw` is the text it was read from, `addr` the same as the string itself, `user` without quotes, `domain` in lower case,
     `name` the decoded display name. `flags` are those of `valid` `empty` `braced` `quoted` `backslash` `ip` (the domain is
-    an address literal) `8bit` `broken` (could not be understood) that apply.
+    an address literal) `8bit` `broken` (could not be understood) `cut` (and more of the field was not read) that apply.
     """
 
     __slots__ = ("domain", "flags", "name", "raw", "user")
@@ -129,7 +129,7 @@ def split_paths(value: str) -> list[str]:
 def parse_addresses(value: str) -> list[Address]:
     """The addresses of a header field (its value unfolded, not decoded): 2000 at most, of its first 64 Ki characters.
 
-    What stands behind 16,000 words, blanks and marks is one last address, empty and flagged `broken`.
+    What stands behind 16,000 words, blanks and marks is one last address, empty and flagged `broken` and `cut`.
 
     Knows display names in any form, groups (only their members are given), comments, routes and encoded words. Forgives
     missing ends of quotes, comments and angles, blanks where none may be, and names without an address (these are given with
@@ -242,7 +242,7 @@ class _Entry:
     def finish(self, raw: str, addresses: list[Address], *, is_whole: bool = True) -> None:
         """Append the address read, unless nothing was; a broken one if it was not read to its end."""
         if not is_whole:
-            addresses.append(_build("", "", raw=raw.strip(), flags={"broken"}))
+            addresses.append(_build("", "", raw=raw.strip(), flags={"broken", "cut"}))
             return
         if self.angle is None and not self.words:
             return

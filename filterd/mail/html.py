@@ -101,7 +101,7 @@ _WAYS = (
     _way("visibility", r"hidden", word="visibility", can_be_undone=True),
 )
 _DISPLAY = _WAYS[0].declared
-_HIDDEN: Final = 500  # elements looked at for each way
+_HIDDEN: Final = 5000  # elements looked at for each way: all that a tree has
 _CLIMB: Final = 50  # levels
 
 
@@ -222,10 +222,14 @@ def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool | None:
             at = lowered.find(way.literal, at + 1)
         if at >= 0:
             nodes = tree.css(way.selector)[: _HIDDEN + 1]
-            for node, following in zip(nodes[:_HIDDEN], [*nodes[1:], None], strict=False):
+            following = nodes.pop() if len(nodes) > _HIDDEN else None
+            # From the last to the first: what is within others is gone before they are, and what is left follows them.
+            for node in reversed(nodes):
                 if _is_hidden(node, following, way):
                     has_text = bool(has_text or node.text(strip=True))
                     node.decompose()
+                else:
+                    following = node
     if b" hidden" in lowered:
         for node in tree.css("[hidden]")[:_HIDDEN]:
             if node.tag != "html" and not _DISPLAY.search(_style_of(node)):
@@ -235,7 +239,7 @@ def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool | None:
 
 
 def _is_hidden(node: LexborNode, following: LexborNode | None, way: _Way) -> bool:
-    """Is `node` hidden in this way? `following` is the next element in the document that says something about it."""
+    """Is `node` hidden in this way? `following` is the next element that says something about it, and is not hidden itself."""
     # The root cannot be taken out. Of several declarations any may win: only if all of them hide the element is it hidden.
     values = way.declared.findall(_style_of(node))
     if not values or node.tag == "html" or not all(map(way.hiding.match, values)):

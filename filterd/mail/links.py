@@ -3,8 +3,8 @@
 Promises:
 
 * Each link and address is given once, in the order of the message.
-* Bounded: 400 texts, 1000 links, 1000 addresses, 50 names in other alphabets put into the form for DNS, and 64 KiB searched
-  for links within links. Every bound sets a flag.
+* Bounded: 400 texts and what an `Effort` allows in them, 1000 links, 1000 addresses, 50 names in other alphabets put into the
+  form for DNS, and 64 KiB searched for links within links. Every bound sets a flag.
 """
 
 import re
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from filterd.mail.address import Address
 from filterd.mail.headers import Headers
 from filterd.mail.html import Link
-from filterd.mail.mentions import address_of, find_mentions, is_bare_host
+from filterd.mail.mentions import Effort, address_of, find_mentions, is_bare_host
 from filterd.mail.text import TextPart
 from filterd.mail.urls import Url, absolute, nested_links, parse_url
 
@@ -27,6 +27,7 @@ _EMAILS: Final = 1000
 _ENCODED: Final = 50
 _TEXTS: Final = 400
 _MENTIONS: Final = 2000  # the same one counts again
+_SHOWN: Final = 100_000  # the effort for the texts of links, which are looked at to find the first link in each
 _NESTED: Final = 64 * 1024
 _SUBJECT: Final = 4096
 _UNSUBSCRIBE: Final = 8192
@@ -79,6 +80,8 @@ class _Collection:
         self._encoded = 0
         self._nested = 0
         self._mentions = 0
+        self._effort = Effort()
+        self._shown_effort = Effort(_SHOWN)
         self._displayed: set[str] = set()
         self._seen: set[str] = set()
 
@@ -86,7 +89,7 @@ class _Collection:
         if self._mentions > _MENTIONS:
             self.flags.add("mention_cap")
             return
-        mentions, is_cut = find_mentions(text)
+        mentions, is_cut = find_mentions(text, self._effort)
         self._mentions += len(mentions)
         if is_cut:
             self.flags.add("mention_cap")
@@ -140,7 +143,10 @@ class _Collection:
 
     def _against_shown(self, url: Url) -> Url:
         """`url` with what it pretends to be: the first link within its text, if that leads elsewhere."""
-        for mention in find_mentions(url.shown)[0]:
+        mentions, is_cut = find_mentions(url.shown, self._shown_effort)
+        if is_cut:
+            self.flags.add("mention_cap")
+        for mention in mentions:
             if mention.address is None:
                 shown = self._mentioned(mention.text, url.source, is_defanged=False)
                 if shown is None or shown.domain == url.domain:

@@ -2,8 +2,8 @@
 
 Promises:
 
-* Text without any costs three literal searches; nothing is quadratic, and of hostile text no more than 30,000 places are
-  looked at and 3000 mentions given back.
+* Text without any costs three literal searches; nothing is quadratic, and of hostile text no more than 3000 mentions are
+  given back, and no more is looked at than an `Effort` allows, which several texts may share.
 * With a scheme everything counts. A bare host counts when its top-level domain is known, and is not one that words of ordinary
   text or names of files end in.
 """
@@ -18,10 +18,13 @@ from filterd.mail.address import Address
 from filterd.mail.hosts import has_known_suffix
 from filterd.mail.urls import URL_LENGTH
 
-__all__ = ["Mention", "address_of", "find_mentions", "is_bare_host"]
+__all__ = ["Effort", "Mention", "address_of", "find_mentions", "is_bare_host"]
 
-_CANDIDATES: Final = 10_000  # of each of the three kinds
-_FOUND: Final = 1000
+_DEFANGED_DOTS: Final = 10_000
+_FOUND: Final = 1000  # of each of the three kinds
+_PLACE: Final = 50  # what looking at a place costs, in characters that are looked at
+_ADDRESS: Final = 100  # more for what may be an address
+_ROOM: Final = 300_000  # of such characters, for each of the three kinds: some ten milliseconds
 _USER: Final = 64  # RFC 5321 4.5.3.1.1
 _HOST: Final = 253
 _TRAIL: Final = 256  # characters of punctuation
@@ -60,23 +63,38 @@ class Mention(NamedTuple):
     is_defanged: bool = False
 
 
-def find_mentions(text: str) -> tuple[list[Mention], bool]:
+_Place = tuple[int, Mention | None]  # what it cost to look there, and what was found
+
+
+class Effort:
+    """How much is still looked at of links, of addresses and of bare hosts: none of the three takes from the others."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, room: int = _ROOM) -> None:
+        self.left = [room, room, room]
+
+
+def find_mentions(text: str, effort: Effort | None = None) -> tuple[list[Mention], bool]:
     """The links and addresses in `text` in order, and whether there was more than could be looked at."""
+    effort = effort or Effort()
     dots: list[int] = []
     if "[" in text or "(" in text or "{" in text:
         text, dots = _refanged(text)
     is_cut = False
     mentions: list[Mention] = []
-    for find in (_links, _addresses, _hosts):
-        found = 0
+    for kind, find in enumerate((_links, _addresses, _hosts)):
+        found, left = 0, effort.left[kind]
         mentions.sort(key=_start)
-        for seen, mention in enumerate(find(text, mentions)):
-            if seen >= _CANDIDATES or found >= _FOUND:
+        for cost, mention in find(text, mentions):
+            left -= cost
+            if left < 0 or found >= _FOUND:
                 is_cut = True
                 break
             if mention is not None:
                 mentions.append(mention)
                 found += 1
+        effort.left[kind] = left
     mentions.sort(key=_start)
     kept: list[Mention] = []
     end = 0
@@ -90,7 +108,7 @@ def find_mentions(text: str) -> tuple[list[Mention], bool]:
 
 def _refanged(text: str) -> tuple[str, list[int]]:
     """`text` with plain dots for those in brackets, and where they are."""
-    pieces = _DEFANGED.split(text, _CANDIDATES)
+    pieces = _DEFANGED.split(text, _DEFANGED_DOTS)
     ends = accumulate(len(piece) + 1 for piece in pieces[:-1])
     return ".".join(pieces), [end - 1 for end in ends]
 
@@ -99,7 +117,7 @@ def _start(mention: Mention) -> tuple[int, int]:
     return mention.start, -len(mention.text)
 
 
-def _links(text: str, _: list[Mention]) -> Iterator[Mention | None]:
+def _links(text: str, _: list[Mention]) -> Iterator[_Place]:
     """Everything with a scheme; None for a place that looked like one."""
     at = text.find("://")
     while at >= 0:
@@ -107,24 +125,25 @@ def _links(text: str, _: list[Mention]) -> Iterator[Mention | None]:
         scheme = _SCHEME_BACK.match(text[max(0, at - 5) : at][::-1])
         found = None if scheme is None else _LINK_ON.match(text, end)
         if scheme is None or found is None:
-            yield None
+            yield _PLACE, None
         else:
             start, end = at - scheme.end(), found.end()
-            yield Mention(start, text[start : _trimmed(text, at + 3, end)])
+            yield _PLACE, Mention(start, text[start : _trimmed(text, at + 3, end)])
         at = text.find("://", end)
 
 
-def _addresses(text: str, _: list[Mention]) -> Iterator[Mention | None]:
+def _addresses(text: str, _: list[Mention]) -> Iterator[_Place]:
     at = text.find("@")
     while at >= 0:
         user = _USER_BACK.match(text[max(0, at - _USER) : at][::-1])
         host = None if user is None else _HOST_ON.match(text, at + 1, at + 1 + _HOST)
         if user is None or host is None:
-            yield None
+            yield _PLACE + _USER, None
         else:
             local = user[0][::-1].lstrip("'/`{|*_~-=")
             address = address_of(local, host[0].rstrip("-_"))
-            yield None if address is None else Mention(at - len(local), f"{local}@{host[0]}", address)
+            cost = _PLACE + _ADDRESS + len(local) + len(host[0])
+            yield cost, None if address is None else Mention(at - len(local), f"{local}@{host[0]}", address)
         at = text.find("@", at + 1)
 
 
@@ -137,16 +156,14 @@ def address_of(user: str, domain: str) -> Address | None:
     return Address(f"{user}@{domain}", user=user, domain=domain, flags=("valid",))
 
 
-def _hosts(text: str, known: list[Mention]) -> Iterator[Mention | None]:
+def _hosts(text: str, known: list[Mention]) -> Iterator[_Place]:
     """Hosts without a scheme, and not within what is `known` already."""
     end = 0
     taken = [(mention.start, mention.start + len(mention.text)) for mention in known]
     taken.append((len(text), len(text)))
     number = 0
-    for dot in _DOT.finditer(text):
+    while (dot := _DOT.search(text, end)) is not None:
         at = dot.start()
-        if at < end:
-            continue
         while taken[number][1] <= at:
             number += 1
         if taken[number][0] <= at:
@@ -154,20 +171,27 @@ def _hosts(text: str, known: list[Mention]) -> Iterator[Mention | None]:
             continue
         left = _HOST_BACK.match(text[max(0, at - _HOST) : at][::-1])
         right = _HOST_ON.match(text, at + 1, at + 1 + _HOST)
+        end = at + 1 if right is None else right.end()
         if left is None or right is None:
-            yield None
+            yield _PLACE, None
             continue
-        end = right.end()
+        cost = _PLACE + left.end() + end - at
         start = at - len(left[0].rstrip("-_"))  # it is reversed: bullets and rules in front
-        after = _AFTER_HOST.match(text, end, end + URL_LENGTH)
-        assert after is not None  # it matches nothing as well
         # An "@" on either side makes it part of an address, a slash or backslash in front part of a path.
         is_inside = text[start - 1 : start] in ("@", "/", "\\", "=", "%") if start else False
-        if is_inside or text.startswith(("@", "("), end) or not is_bare_host(text[start:end], has_more=after.end() > end):
-            yield None
+        if is_inside or text.startswith(("@", "("), end) or not is_bare_host(text[start:end], has_more=_goes_on(text, end)):
+            yield cost, None
             continue
+        after = _AFTER_HOST.match(text, end, end + URL_LENGTH)
+        assert after is not None  # it matches nothing as well
         end = after.end()
-        yield Mention(start, text[start : _trimmed(text, right.end(), end)])
+        yield cost, Mention(start, text[start : _trimmed(text, right.end(), end)])
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Do a port or a path follow the host that ends there?"""
+    next_ = text[end : end + 1]
+    return next_ in ("/", "?", "#") if next_ != ":" else text[end + 1 : end + 2].isdecimal()
 
 
 def is_bare_host(name: str, *, has_more: bool) -> bool:

@@ -119,7 +119,8 @@ class Message:
         for header in self.fields.all(name):
             addresses += parse_addresses(header.value)
             size += len(header.raw)
-            if len(addresses) >= MAX_ADDRESSES or size > MAX_ADDRESS_TEXT:
+            is_cut = bool(addresses) and "cut" in addresses[-1].flags
+            if is_cut or len(addresses) >= MAX_ADDRESSES or size > MAX_ADDRESS_TEXT:
                 self._has_more_addresses = True
                 break
         return addresses

@@ -31,6 +31,7 @@ from filterd.proto.milter_replies import (
     Quarantine,
     ReplaceBody,
     Reply,
+    render_reply,
     reply_code,
 )
 
@@ -38,6 +39,8 @@ __all__ = ["Answer", "Texts", "answer", "try_later"]
 
 _BEYOND = 1_000_000
 _LONGEST = 60_000  # bytes of a name and value: sendmail reads frames of 64 KiB
+_FRAME = 5 + CHUNK  # length and code, and what sendmail takes at most
+_REASON = 480  # bytes of a reason for the quarantine: it is one line in a log
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def answer(verdict: Verdict, names: Sequence[bytes], terms: Terms, texts: Texts)
         edits.apply(verdict, action, texts)
         if action == "quarantine":
             reason = (said or texts.quarantine).encode("ascii", "replace")
-            made.replies.append(Quarantine(_one_line(reason)))
+            made.replies.append(Quarantine(_one_line(reason)[:_REASON]))
         made.replies.append(Accept())
     return made
 
@@ -141,7 +144,7 @@ class _Edits:
 
     def remove(self, name: str, places: Sequence[object]) -> None:
         wanted = _name(name)
-        found = [at for at, one in enumerate(self.names) if one == wanted.lower()]
+        found = [at for at, one in enumerate(self.names) if wanted and one == wanted.lower()]
         gone: set[int] = set()
         for place in places:
             number = _number(place)
@@ -200,6 +203,9 @@ class _Edits:
     def _change(self, reply: Reply, action: Actions, otherwise: str) -> bool:
         if not self.terms.may(action):
             self.made.undone.append(otherwise)
+            return False
+        if len(render_reply(reply)) > _FRAME:
+            self.made.undone.append(f"{otherwise}: it is longer than {CHUNK} bytes")
             return False
         self.made.replies.append(reply)
         return True

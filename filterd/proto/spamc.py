@@ -8,7 +8,8 @@ Promises:
 
 * How the bytes were cut never matters. The peer's faults raise `ProtocolError` and nothing else.
 * Lines end in CRLF or LF. Header names are case-insensitive, values may be any text.
-* A message is what was announced: one that ends early or goes on is refused, never judged by a part of it.
+* A message is what was announced: one that ends early is refused. Whether it goes on depends on when one looks: `has_excess`
+  tells it of what has come by then.
 * Everything has a limit: request line, number and size of headers, body (by its Content-length before it is sent).
 """
 
@@ -80,6 +81,8 @@ class RequestParser:
         self.dialect: Dialect | None = None
         """Known from the request line on: in what an error is told."""
         self.closed = False
+        self.has_excess = False
+        """More than the announced message came, not counting line ends: it is no message to be judged by its beginning."""
         self._head = bytearray()
         self._body = bytearray()
         self._is_line_read = self._is_head_read = False
@@ -91,9 +94,10 @@ class RequestParser:
     def feed(self, data: bytes) -> Request | None:
         """The request, once it is complete; b"" is the end of the stream. Raises ProtocolError.
 
-        After either the parser is closed, and what comes then is ignored.
+        After either the parser is closed, and what comes then is only looked at for `has_excess`.
         """
         if self.closed:
+            self.has_excess = self.has_excess or (self._length is not None and _is_excess(data))
             return None
         try:
             request = self._feed(data) if data else self._end()
@@ -164,15 +168,16 @@ class RequestParser:
     def _take_body(self, data: bytes) -> Request | None:
         self._body += data
         size = len(self._body)
+        if self._length is None and self._verb == "PING":
+            self._body.clear()
+            return self._request()
         if self._length is None:
             if size > self.max_body:
                 raise self._too_large(size)
-            return self._request() if self._verb == "PING" else None
+            return None
         if size < self._length:
             return None
-        # Line ends may follow that nobody counted.
-        if self._body[self._length :].strip(b"\r\n"):
-            raise ProtocolError(f"Content-length is {self._length}, and {size} bytes came")
+        self.has_excess = _is_excess(self._body[self._length :])
         del self._body[self._length :]
         return self._request()
 
@@ -193,3 +198,8 @@ class RequestParser:
 
     def _too_large(self, size: int) -> ProtocolError:
         return ProtocolError(f"the message is too large: {size} bytes", code=DATA_ERROR, kind="limit")
+
+
+def _is_excess(data: bytes | bytearray) -> bool:
+    """Is it more than line ends that nobody counted?"""
+    return bool(data.strip(b"\r\n"))

@@ -59,6 +59,8 @@ class SpamcServer:
                 if parser.closed:
                     return
                 data = connection.read(until=until)
+            if parser.has_excess:
+                raise spamc.ProtocolError("more than Content-length says has come")
         except spamc.ProtocolError as error:
             log.info("%s: %s", connection.peer, error)
             if error.kind != "closed":

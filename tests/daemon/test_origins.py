@@ -119,6 +119,8 @@ def test_a_path_of_keys_is_dotted_as_toml_does() -> None:
         (b"a = 1\na = 2\n", "2:6", "Cannot overwrite a value"),
         (b'a = "x', "1:7", "Unterminated string"),
         (b"a = 1\n\xff", "2", "is not UTF-8 text, which TOML must be"),
+        (b"a = " + b"9" * 5000, "", "holds a number of thousands of digits"),
+        (b"a = " + b"[" * 5000, "", "lists or tables are nested too deeply"),
     ],
 )
 def test_a_file_that_is_not_toml_is_told_with_line_and_column(tmp_path: Path, content: bytes, place: str, text: str) -> None:

@@ -320,6 +320,7 @@ def test_many_settings_are_parsed_beside_the_loop_and_all_of_them_are_there() ->
     [
         (b"\xff", "toml", "line 1: is not UTF-8"),
         (b"a = 1\n\xff", "toml", "line 2: is not UTF-8"),
+        (b"a = " + b"9" * 5000, "toml", "line 0: Exceeds the limit"),
         (b"x = 1", "toml", "line 0: x: it is no table of conditions and `apply`"),
         (b"[x", "toml", "line 0: "),
         (b"{" * 100_000, "ucl", "line 0: "),

@@ -130,6 +130,8 @@ def test_what_the_client_did_not_send_matches_nothing(key: str) -> None:
         ({"authenticated": "yes"}, "authenticated: it is true or false"),
         ({"header": "Subject"}, "header: it is a table"),
         ({"priority": "urgent"}, "priority: it is"),
+        ({"priority": ["high"]}, "priority: it is"),
+        ({"priority": True}, "priority: it is"),
         ({"apply": {"scores": {"A": "much"}}}, "scores.A is not a number"),
         ({"apply": {"actions": []}}, "actions is not a table"),
     ],

@@ -1,7 +1,6 @@
 """Targets: the wire protocols, and the addresses of web services."""
 
 import random
-import re
 from urllib.parse import quote
 
 from filterd.mail.envelope import Envelope
@@ -304,13 +303,7 @@ class _Piped(Stream):
         return self.parts.pop(0) if self.parts else b""
 
 
-# hiredis takes the room for an array when it reads its length, and has no limit that could be set: 16 GB for these.
-_HUGE = re.compile(rb"[*%~>|]\+?\d{7}")
-
-
 def _redis(data: bytes) -> object:
-    if _HUGE.search(data):
-        return "huge"
     outcomes = []
     for parts in ([data] if data else [], list(pieces(data))):
         wire = Wire(_Piped(parts))

@@ -172,7 +172,7 @@ def test_the_marks_of_a_value_are_counted_and_the_rest_is_told_to_be_broken() ->
     *read, rest = parse_addresses("a@b, " + "@>" * 20_000 + ", c@d")
     assert read == ["a@b"]
     assert rest == ""
-    assert rest.flags == {"empty", "broken"}
+    assert rest.flags == {"empty", "broken", "cut"}
     assert rest.raw.endswith("@>, c@d")
 
 

@@ -161,6 +161,18 @@ def test_the_texts_of_a_message_are_counted() -> None:
     assert flags_of("--b\n\na.com\n" * 399, header) == set()
     assert flags_of("--b\n\na.com\n" * 401, header) == {"mention_cap"}
     assert flags_of(("--b\n\n" + "a.com " * 900 + "\n") * 4, header) == {"mention_cap"}
+    # What is none costs as well, in all of them together.
+    assert flags_of("--b\n\n" + "a.b " * 3000 + "\n", header) == set()
+    assert flags_of(("--b\n\n" + "a.b " * 3000 + "\n") * 3, header) == {"mention_cap"}
+
+
+def test_the_texts_of_links_are_looked_at_to_a_bound() -> None:
+    links = "".join(f"<a href=http://a.com/{number}>{'a.b ' * 250}</a>" for number in range(20))
+    assert flags_of(links, HTML) == {"mention_cap"}
+    shown = "<a href=http://a.com/>b.org</a>"
+    assert collected(shown, HTML).urls[0].phished == "b.org"
+    # Nothing is said of the rest, and what stands in the text is not what they are looked at with.
+    assert "phished" not in collected(links + shown, HTML).urls[-1].flags
 
 
 PIECES = [

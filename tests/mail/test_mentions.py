@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterd.mail.mentions import address_of, find_mentions, is_bare_host
+from filterd.mail.mentions import Effort, address_of, find_mentions, is_bare_host
 
 
 def found(text: str) -> list[str]:
@@ -128,6 +128,19 @@ def test_the_search_is_bounded(text: str) -> None:
     mentions, is_cut = find_mentions(text * 20_000)
     assert is_cut
     assert len(mentions) <= 1000
+
+
+@pytest.mark.parametrize(("junk", "lost"), [("a.b/ ", "b.org"), ("a@ ", "c@d.net"), (":// ", "http://a.com/x")])
+def test_texts_may_share_an_effort_and_one_kind_takes_nothing_from_the_others(junk: str, lost: str) -> None:
+    effort = Effort()
+    text = "see http://a.com/x, b.org or c@d.net"
+    every = ["http://a.com/x", "b.org", "c@d.net"]
+    assert [mention.text for mention in find_mentions(text, effort)[0]] == every
+    assert find_mentions(junk * 10_000, effort) == ([], True)
+    mentions, is_cut = find_mentions(text, effort)
+    assert is_cut
+    assert [mention.text for mention in mentions] == [one for one in every if one != lost]
+    assert find_mentions("no marks. None at all", effort) == ([], False)
 
 
 def test_trailing_punctuation_is_looked_at_to_a_bound() -> None:

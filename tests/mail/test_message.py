@@ -127,6 +127,7 @@ def test_what_is_no_mail_is_one_body() -> None:
         (b"A: x\n" * 6000 + b"\n", {"header_cap"}),
         (b"Content-Type: x\nContent-Transfer-Encoding: base64\n\n!", {"bad_content_type", "bad_base64"}),
         (b"To: " + b"a@b," * 3000 + b"\n\n", {"address_cap"}),
+        (b"To: " + b'"a" ' * 8100 + b"\n\n", {"address_cap"}),
         (b"Cc: a@b\n" * 3000 + b"\n", {"address_cap"}),
         (b"Reply-To: a@b" + b" " * 70_000 + b"\n\n", {"address_cap"}),
         (b"Received: x\n" * 201 + b"\n", {"received_cap"}),

@@ -36,6 +36,12 @@ def test_an_unknown_encoding_changes_nothing_and_is_flagged() -> None:
         (b"YQ==YWI=", b"aab", "bad_base64"),  # more after the padding
         (b"YQ==" * 2000, b"a" * 1000, "bad_base64"),  # … up to a limit
         (b"\xff\xfe", b"", "bad_base64"),
+        (b"YWJj====", b"abc", "bad_base64"),
+        (b"YW=*=\n", b"a", "bad_base64"),
+        (b"YWJj" * 10 + b"\n" + b"YWJj" * 5 + b"\nYQ==\n", b"abc" * 15 + b"a", ""),  # lines of any length
+        (b"YWJj" * 10 + b"\n" + b"YWJj" * 5 + b"*\nYQ==\n", b"abc" * 15 + b"a", "bad_base64"),
+        (b"YWJj" * 10 + b"\r\n" + b"YWJj" * 5 + b"\r\n", b"abc" * 15, ""),
+        (b"YQ==" + b"YWJj" * 100, b"a" + b"abc" * 100, "bad_base64"),
     ],
 )
 def test_base64(data: bytes, decoded: bytes, flag: str) -> None:
@@ -43,8 +49,10 @@ def test_base64(data: bytes, decoded: bytes, flag: str) -> None:
 
 
 def test_broken_base64_is_read_up_to_a_limit() -> None:
-    decoded, flag = decode_base64(b"!YWJj" * 4 * 1024 * 1024)
-    assert (flag, decoded[:6], len(decoded)) == ("base64_cap", b"abcabc", 16 * 1024 * 1024 // 5 * 3)
+    decoded, flag = decode_base64(b"YQ==" + b"!YWJj" * 4 * 1024 * 1024)
+    assert (flag, decoded[:7], len(decoded)) == ("base64_cap", b"aabcabc", 1 + (16 * 1024 * 1024 - 4) // 5 * 3)
+    # What is foreign is skipped at no cost.
+    assert decode_base64(b"!YWJj" * 4 * 1024 * 1024) == (b"abc" * 4 * 1024 * 1024, "bad_base64")
     assert decode_base64(b"YWJj" * 5 * 1024 * 1024) == (b"abc" * 5 * 1024 * 1024, "")
 
 

@@ -354,6 +354,24 @@ def test_what_cannot_be_held_is_not_delivered(action: str, fields: dict[str, Any
     assert made.undone == ["the message cannot be quarantined, it was refused for now"]
 
 
+def test_a_name_of_nothing_that_can_be_printed_is_no_header() -> None:
+    assert replies(names=[b"", b"x"], milter={"remove_headers": {"\x9a": 0, ":": [1, -1]}}) == [Accept()]
+
+
+def test_what_is_longer_than_an_mta_reads_is_left_out_and_told() -> None:
+    long = "x" * 70_000
+    assert answered("quarantine", messages={"smtp_message": long}).replies == [Quarantine(b"x" * 480), Accept()]
+    reply = {"change_from": long, "add_rcpt": [long, "a@b"], "del_rcpt": long}
+    made = answered("rewrite subject", milter=reply, subject=long)
+    assert made.replies == [AddRecipient(b"<a@b>"), Accept()]
+    assert made.undone == [
+        "the sender cannot be changed: it is longer than 65535 bytes",
+        "recipients cannot be added: it is longer than 65535 bytes",
+        "recipients cannot be deleted: it is longer than 65535 bytes",
+        "Subject cannot be changed: it is longer than 65535 bytes",
+    ]
+
+
 # -- the same as the CLI makes of it
 
 
