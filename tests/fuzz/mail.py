@@ -327,9 +327,10 @@ def _mentions(data: bytes) -> object:
     starts = [mention.start for mention in mentions]
     assert starts == sorted(starts)
     writable([mention.text for mention in mentions])
+    has_brackets = bool({"[", "(", "{"} & set(text))
     for mention in mentions:
         # Where something was made unclickable the places are those of the text that was meant.
-        assert {"[", "(", "{"} & set(text) or text[mention.start :].startswith(mention.text), mention
+        assert has_brackets or text[mention.start :].startswith(mention.text), mention
     return min(len(mentions), 5), is_cut, [mention.is_defanged for mention in mentions[:3]]
 
 
