@@ -100,7 +100,7 @@ def test_what_is_hidden_within_what_is_hidden_is_hidden(style: str) -> None:
     nested = f"<div style='{style}'>no " * 600 + "</div>" * 600
     assert visible_text(f"{nested}<p style='font-size:9px'>yes</p>")[:2] == ("yes", frozenset({"hidden_text"}))
     # More than can be looked at is shown, and flagged.
-    assert visible_text(f"<div style='{style}'>no</div>" * 2501 + "yes").flags == {"html_cap"}
+    assert visible_text(f"<p style='{style}'>no" * 2501 + "<p>yes").flags == {"html_cap"}
 
 
 def test_deep_within_hidden_text_is_taken_to_be_shown() -> None:
