@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_DEEPEST = 50  # tables and lists one within the other
+_TOO_DEEP = "lists or tables are nested too deeply"
 _NUMBER = re.compile(r"[0-9]+")
 _SECRET = re.compile(r"(?:^|[_-])(?:password|passwd|secret|token|api_?key)s?$", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -74,7 +76,7 @@ def read_table(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> T
         # The parser lets it through as it comes from int().
         raise Unreadable("holds a number of thousands of digits") from None
     except RecursionError:
-        raise Unreadable("lists or tables are nested too deeply") from None
+        raise Unreadable(_TOO_DEEP) from None
     written: Table = _written(table, path.parent.resolve())
     return written
 
@@ -97,16 +99,20 @@ def parse_set(option: str) -> Table:
     return table
 
 
-def _filled(names: Table, value: Any) -> Table:
-    return {name: _filled(inner, value) if isinstance(inner, dict) else value for name, inner in names.items()}
+def _filled(names: Table, value: Any, depth: int = _DEEPEST) -> Table:
+    if not depth:
+        raise Unreadable(_TOO_DEEP)
+    return {name: _filled(inner, value, depth - 1) if isinstance(inner, dict) else value for name, inner in names.items()}
 
 
-def _written(value: Any, folder: Path) -> Any:
+def _written(value: Any, folder: Path, depth: int = _DEEPEST) -> Any:
     if isinstance(value, str):
         return Written(value, folder)
+    if isinstance(value, dict | list) and not depth:
+        raise Unreadable(_TOO_DEEP)
     if isinstance(value, dict):
-        return {key: _written(item, folder) for key, item in value.items()}
-    return [_written(item, folder) for item in value] if isinstance(value, list) else value
+        return {key: _written(item, folder, depth - 1) for key, item in value.items()}
+    return [_written(item, folder, depth - 1) for item in value] if isinstance(value, list) else value
 
 
 def canonical(layer: Table) -> Table:

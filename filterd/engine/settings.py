@@ -27,6 +27,7 @@ Policy = Literal["default", "implicit_allow", "implicit_deny"]
 
 _NAMES: Final = ("symbols_enabled", "symbols_disabled", "groups_enabled", "groups_disabled", "flags")
 _POLICIES: Final = ("default", "implicit_allow", "implicit_deny")
+_LARGEST: Final = 2.0**1000
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -203,7 +204,8 @@ def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    # Of whole numbers some are too large to be compared with others.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _number(value: object, key: str) -> float:

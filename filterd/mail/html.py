@@ -12,6 +12,7 @@ Promises:
 
 import re
 from collections import Counter
+from contextlib import suppress
 from html import unescape
 from itertools import groupby
 from operator import itemgetter
@@ -101,7 +102,7 @@ _WAYS = (
     _way("visibility", r"hidden", word="visibility", can_be_undone=True),
 )
 _DISPLAY = _WAYS[0].declared
-_HIDDEN: Final = 5000  # elements looked at for each way: all that a tree has
+_HIDDEN: Final = 2500  # elements that may be looked at for each way
 _CLIMB: Final = 50  # levels
 
 
@@ -142,9 +143,16 @@ class HtmlText(NamedTuple):
     links: tuple[Link, ...] = ()
 
 
+class _TooMany(Exception):
+    """More elements may be hidden than can be looked at."""
+
+
 def visible_text(html: str) -> HtmlText:
     """The text a reader of `html` sees, one line for each block."""
-    return _by_tree(html.encode("utf-8", "replace")) if _is_tame(html) else _by_expressions(html)
+    if _is_tame(html):
+        with suppress(_TooMany):
+            return _by_tree(html.encode("utf-8", "replace"))
+    return _by_expressions(html)
 
 
 def _is_tame(html: str) -> bool:
@@ -221,8 +229,10 @@ def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool | None:
         while at >= 0 and not way.hint.match(lowered, at):
             at = lowered.find(way.literal, at + 1)
         if at >= 0:
-            nodes = tree.css(way.selector)[: _HIDDEN + 1]
-            following = nodes.pop() if len(nodes) > _HIDDEN else None
+            nodes = tree.css(way.selector)
+            if len(nodes) > _HIDDEN:
+                raise _TooMany
+            following: LexborNode | None = None
             # From the last to the first: what is within others is gone before they are, and what is left follows them.
             for node in reversed(nodes):
                 if _is_hidden(node, following, way):
@@ -231,7 +241,7 @@ def _remove_hidden(tree: LexborHTMLParser, lowered: bytes) -> bool | None:
                 else:
                     following = node
     if b" hidden" in lowered:
-        for node in tree.css("[hidden]")[:_HIDDEN]:
+        for node in tree.css("[hidden]")[:_HIDDEN][::-1]:
             if node.tag != "html" and not _DISPLAY.search(_style_of(node)):
                 has_text = bool(has_text or node.text(strip=True))
                 node.decompose()

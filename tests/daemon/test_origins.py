@@ -121,6 +121,7 @@ def test_a_path_of_keys_is_dotted_as_toml_does() -> None:
         (b"a = 1\n\xff", "2", "is not UTF-8 text, which TOML must be"),
         (b"a = " + b"9" * 5000, "", "holds a number of thousands of digits"),
         (b"a = " + b"[" * 5000, "", "lists or tables are nested too deeply"),
+        (b"[a" + b".a" * 500 + b"]", "", "lists or tables are nested too deeply"),
     ],
 )
 def test_a_file_that_is_not_toml_is_told_with_line_and_column(tmp_path: Path, content: bytes, place: str, text: str) -> None:
@@ -129,6 +130,12 @@ def test_a_file_that_is_not_toml_is_told_with_line_and_column(tmp_path: Path, co
     with pytest.raises(Unreadable) as raised:
         read_table(path)
     assert (raised.value.place, raised.value.text) == (place, text)
+
+
+@pytest.mark.parametrize("option", ["a" + ".a" * 500 + "=1", "a=" + "[" * 100 + "]" * 100])
+def test_what_is_set_may_not_be_nested_too_deeply_either(option: str) -> None:
+    with pytest.raises(Unreadable, match="lists or tables are nested too deeply"):
+        parse_set(option)
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

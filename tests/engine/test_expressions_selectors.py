@@ -56,6 +56,7 @@ MAPS = {"friends": {"192.0.2.77": "yes"}}
         ("flags", None),
         ("settings_id", None),
         ("time('message')", 1767261600.0),
+        ("time('message', '%Y\0\ud800')", "2026?"),
         ("time(message, '!%Y-%m-%d')", "2026-01-01"),
         ("header('Subject')", "Buy NOW"),
         ("header(X-Tag)", "one"),

@@ -133,6 +133,8 @@ def test_what_the_client_did_not_send_matches_nothing(key: str) -> None:
         ({"priority": ["high"]}, "priority: it is"),
         ({"priority": True}, "priority: it is"),
         ({"apply": {"scores": {"A": "much"}}}, "scores.A is not a number"),
+        ({"apply": {"scores": {"A": 10**400}}}, "scores.A is not a number"),
+        ({"apply": {"scores": {"A": float("nan")}}}, "scores.A is not a number"),
         ({"apply": {"actions": []}}, "actions is not a table"),
     ],
 )

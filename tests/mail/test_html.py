@@ -95,6 +95,14 @@ def test_the_reader_of_a_frameset_sees_nothing() -> None:
     assert visible_text("<frameset><frame></frameset>")[:2] == ("", frozenset())
 
 
+@pytest.mark.parametrize("style", ["font-size:0", "visibility:hidden", "display:none", "opacity:0"])
+def test_what_is_hidden_within_what_is_hidden_is_hidden(style: str) -> None:
+    nested = f"<div style='{style}'>no " * 600 + "</div>" * 600
+    assert visible_text(f"{nested}<p style='font-size:9px'>yes</p>")[:2] == ("yes", frozenset({"hidden_text"}))
+    # More than can be looked at is shown, and flagged.
+    assert visible_text(f"<p style='{style}'>no" * 2501 + "<p>yes").flags == {"html_cap"}
+
+
 def test_deep_within_hidden_text_is_taken_to_be_shown() -> None:
     deep = "<p style='font-size:0'>" + "<div>" * 60 + "<b style='font-size:9px'>yes</b>"
     assert visible_text(deep)[:2] == ("yes", frozenset())

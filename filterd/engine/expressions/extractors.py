@@ -142,7 +142,10 @@ def _time(task: Task, what: Literal["connect", "message"] = "message", format: s
         seconds = float(timegm(date.utctimetuple()))
     else:
         seconds = time()
-    return strftime(format.removeprefix("!"), gmtime(seconds)) if format else seconds
+    if not format:
+        return seconds
+    plain = format.removeprefix("!").replace("\0", "").encode("utf-8", "replace").decode()
+    return strftime(plain, gmtime(seconds))
 
 
 def _words(task: Task, form: WordForm = "norm") -> list[str] | None:

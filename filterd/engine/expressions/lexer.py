@@ -11,6 +11,8 @@ __all__ = ["MAX_LENGTH", "Lexer", "OptionFilter", "Token"]
 MAX_LENGTH: Final = 8192
 """Characters of an expression: a page is more than anyone can check."""
 
+_DIGITS: Final = 100  # of a number, with its dot and unit
+
 TokenKind = Literal["string", "number", "name", "group", "regex", "mark", "end"]
 
 _TOKEN = re.compile(
@@ -138,6 +140,8 @@ class Lexer:
         text = match[0]
         if match["string"]:
             return Token("string", text, at, _unescaped(text[1:-1]))
+        if match["number"] and len(text) > _DIGITS:
+            raise ExpressionError(f"a number of more than {_DIGITS} digits", self.text, at)
         if match["number"]:
             return Token("number", text, at, _number(text))
         if match["regex"]:

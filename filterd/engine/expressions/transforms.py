@@ -42,12 +42,14 @@ def _substring(value: str, first: int = 1, last: int = -1) -> str:
     return value[start : max(end, 0)]
 
 
-def _pattern(pattern: str | Pattern) -> tuple[Pattern]:
+def _pattern(pattern: str | float | Pattern) -> tuple[Pattern]:
+    if isinstance(pattern, int | float):
+        raise ValueError(f"{pattern} is no pattern")
     return (pattern if isinstance(pattern, Pattern) else Pattern(pattern),)
 
 
 def _pattern_and_text(pattern: str | Pattern, replacement: str) -> tuple[Pattern, str]:
-    return (*_pattern(pattern), replacement)
+    return (*_pattern(pattern), str(replacement))
 
 
 def _mask(value: str, bits: int, bits6: int = -1) -> str | None:
