@@ -86,7 +86,11 @@ BROKEN = {
     "the end of the process": ("import os\nos._exit(7)\n", "has ended with exit code 7"),
     "a crash": ("import os\nos.kill(os.getpid(), 11)\n", 'load.py", line 2 in <module>'),
     "a loop at load": ("while True:\n    pass\n", "it was not ready after 4 s (workers.start_timeout)"),
-    "waiting at load": ("import time\ntime.sleep(3600)\n", "it was not ready after 4 s (workers.start_timeout)"),
+    "waiting at load": ("import time\ntime.sleep(3600)\n", "would wait in `time.sleep(3600)`: do it in an @on_load function"),
+    "a hook that waits": (
+        "from filterd import on_load, sleep\n\n\n@on_load\ndef wait():\n    sleep(3600)\n",
+        "it was not ready after 4 s (workers.start_timeout)",
+    ),
 }
 
 
@@ -256,7 +260,7 @@ def test_a_trial_mail_on_which_a_rule_fails_stops_the_reload(tmp_path: Path) -> 
         rule_file(daemon).write_text(version(1) + "\n@rule('BAD')\ndef bad(task):\n    return task.nothing_like_it\n")
         (problem,) = reload(daemon)
         assert problem.startswith("on the trial message BAD: AttributeError")
-        assert "load.py:13" in problem
+        assert "load.py:17" in problem
         assert told(daemon) == "0"
         (tmp_path / "trial.eml").unlink()
         rule_file(daemon).write_text(version(1))

@@ -28,7 +28,12 @@ def example(name: str, *changes: tuple[str, str]) -> tuple[str, str]:
 
 
 def test_examples_are_not_loaded_by_default() -> None:
-    assert sorted(file.name for file in EXAMPLES.glob("*.py")) == ["hello_world.py", "line_rewriter.py", "smtp_gate.py"]
+    assert sorted(file.name for file in EXAMPLES.glob("*.py")) == [
+        "health_check.py",
+        "hello_world.py",
+        "line_rewriter.py",
+        "smtp_gate.py",
+    ]
     assert not list((ROOT / "rules").glob("*examples*.py"))
 
 

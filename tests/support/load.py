@@ -23,7 +23,7 @@ VERSION = "@VERSION@"
 @rule("WHOSE", score=1.0)
 def whose(task):
     sleep(0.01)
-    told = [task.message.header("X-Id"), VERSION]
+    told = [task.message.header("X-Id") or "-", VERSION]
     # For the protocols that have no place for options.
     task.append_message(" ".join(told), "whose")
     task.add_header("X-Whose", " ".join(told))
