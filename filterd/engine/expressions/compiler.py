@@ -214,9 +214,11 @@ class Compiler:
         if found.takes is object:
             # It has a use for a list as a whole.
             return apply, found.on_none, kind if found.returns_of is not None and kind.is_list else result
+        if kind.item is object and found.takes is str:
+            apply = _of_text(apply)
         if kind.is_list:
             return _mapped(apply), found.on_none, Kind(result.item, is_list=True)
-        return (_mapped_if_list(apply, found.takes) if kind == UNKNOWN else apply), found.on_none, result
+        return (_mapped_if_list(apply) if kind == UNKNOWN else apply), found.on_none, result
 
     def _applied(self, found: Transform, step: Step, draft: Draft) -> Callable[[Any], Any]:
         function = found.function
@@ -275,16 +277,21 @@ def _mapped(apply: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return each
 
 
-def _mapped_if_list(apply: Callable[[Any], Any], takes: Any) -> Callable[[Any], Any]:
+def _mapped_if_list(apply: Callable[[Any], Any]) -> Callable[[Any], Any]:
     # What a rule file has not declared is looked at when it comes.
     each = _mapped(apply)
 
     def either(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return each(map(str, value) if takes is str else value)
-        return apply(value if takes is not str or isinstance(value, str) else str(value))
+        return each(value) if isinstance(value, list | tuple) else apply(value)
 
     return either
+
+
+def _of_text(apply: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def of_text(value: Any) -> Any:
+        return apply(value if value is None or isinstance(value, str) else str(value))
+
+    return of_text
 
 
 def _listed(apply: Callable[[Any], Any]) -> Callable[[Any], Any]:

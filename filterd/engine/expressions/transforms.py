@@ -4,7 +4,6 @@ Promises: none waits, none raises; what cannot be made is None. Patterns are RE2
 """
 
 from base64 import b64encode
-from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from math import isfinite
 from typing import Any, Final
@@ -42,13 +41,17 @@ def _substring(value: str, first: int = 1, last: int = -1) -> str:
     return value[start : max(end, 0)]
 
 
-def _pattern(pattern: str | float | Pattern) -> tuple[Pattern]:
-    if isinstance(pattern, int | float):
-        raise ValueError(f"{pattern} is no pattern")
+def _separator(separator: str) -> tuple[str]:
+    return (separator or " ",)
+
+
+def _pattern(pattern: object) -> tuple[Pattern]:
+    if not isinstance(pattern, str | Pattern):
+        raise ValueError(f"{pattern!r} is no pattern")
     return (pattern if isinstance(pattern, Pattern) else Pattern(pattern),)
 
 
-def _pattern_and_text(pattern: str | Pattern, replacement: str) -> tuple[Pattern, str]:
+def _pattern_and_text(pattern: object, replacement: str) -> tuple[Pattern, str]:
     return (*_pattern(pattern), str(replacement))
 
 
@@ -115,8 +118,11 @@ def _without_tag(value: str) -> str:
     return f"{user.partition('+')[0]}@{domain}" if at else value.partition("+")[0]
 
 
-def _unique(values: Iterable[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
+def _unique(values: list[Any]) -> list[Any]:
+    try:
+        return list(dict.fromkeys(values))
+    except TypeError:  # hits, of which there are few, have no hash
+        return [one for number, one in enumerate(values) if one not in values[:number]]
 
 
 def _take(values: list[Any], n: int) -> list[Any] | None:
@@ -182,7 +188,7 @@ TRANSFORMS: Final = (
     Transform("hex", lambda value: value.encode("utf-8", "surrogatepass").hex(), str, str),
     Transform("base64", lambda value: b64encode(value.encode("utf-8", "surrogatepass")).decode(), str, str),
     Transform("split", lambda value, separator: [one for one in value.split(separator) if one] or None, str, returns_of=_pieces,
-              prepare=lambda separator: (separator or " ",)),
+              prepare=_separator),
     Transform("regexp", lambda value, pattern: pattern.pieces_of(value), str, returns_of=_pieces, prepare=_pattern),
     Transform("match", lambda value, pattern: pattern.pieces_of(value), str, returns_of=_pieces, prepare=_pattern),
     Transform("re", lambda value, pattern: pattern.pieces_of(value), str, returns_of=_pieces, prepare=_pattern),
