@@ -12,6 +12,11 @@ BIN := $(VENV)/bin
 # Touched when the environment is complete. One built from another lock, or by half, is thrown away and built again.
 READY := $(VENV)/.ready
 
+# Two processes, a file in one of them: fixtures are often a file's. A process that crashes is a failure of the test it was in.
+# In the order of the folders, since those with the longest files are not the last.
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+COVER := --cov --cov-report= --cov-fail-under=0
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -25,7 +30,7 @@ run: $(READY)
 	@exec $(BIN)/filterd run -c conf/filterd.toml $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 fmt: $(READY)
 	$(BIN)/ruff check --fix-only --quiet
@@ -45,9 +50,9 @@ imports: $(READY)
 # The suite in two halves, no test twice. The pure half says which test reached which line, so that each file of mail/ and
 # proto/ can be judged under its own tests alone; the other half starts processes, which could not tell. Then the whole.
 cover: $(READY)
-	$(BIN)/python -m pytest --cov --cov-context=test --cov-report= --cov-fail-under=0 tests/mail tests/proto
+	$(PYTEST) $(COVER) --cov-context=test tests/mail tests/proto
 	$(BIN)/python -m tests.support.own_coverage
-	$(BIN)/python -m tests.support.covered
+	$(PYTEST) $(COVER) --cov-append --ignore=tests/mail --ignore=tests/proto
 	$(BIN)/coverage report --ignore-errors  # as pytest-cov does: children also ran copies that are gone
 
 bench: $(READY)

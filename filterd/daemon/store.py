@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
+from time import monotonic, sleep  # noqa: TID251 - in a thread, which gevent knows nothing of
 from typing import TypeVar
 
 from filterd.net.threads import OneThread
@@ -71,7 +72,7 @@ class Store:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(self.path, timeout=LOCKED_FOR, check_same_thread=False, isolation_level="IMMEDIATE")
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _change_to_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(self._schema)
         except BaseException:
@@ -92,3 +93,18 @@ class Store:
         elif text != self._complaint:
             log.warning("%s cannot be used (%s): filterd goes on without it", self.path, text)
         self._complaint = text
+
+
+def _change_to_wal(connection: sqlite3.Connection) -> None:
+    # A new file is changed by the first worker that opens it. Where several try at once each holds what the others need, and
+    # SQLite then fails at once, without the time-out of the connection.
+    give_up = monotonic() + LOCKED_FOR
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > give_up:
+                raise
+            sleep(0.01)
+        else:
+            return

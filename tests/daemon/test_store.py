@@ -100,6 +100,19 @@ def test_a_file_that_another_holds_is_told_once_and_used_again_later(
     assert told(caplog) == [locked, f"{path} can be used again"]
 
 
+def test_a_new_file_that_another_is_just_opening_is_waited_for(store: Store, path: Path) -> None:
+    # As it is between another worker's opening and its change to a write-ahead log: no time-out of SQLite's own waits for that.
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("CREATE TABLE others (id)")
+    holder.execute("BEGIN IMMEDIATE")
+    waiting = gevent.spawn(store.run, add("a"))
+    gevent.sleep(0.1)
+    assert not waiting.ready()
+    holder.execute("COMMIT")
+    assert waiting.get(timeout=5) is True
+    holder.close()
+
+
 def test_several_stores_write_into_one_file(path: Path) -> None:
     stores = [Store(path, SCHEMA) for _ in range(3)]
     jobs = [gevent.spawn(store.run, add(f"{number}")) for number in range(20) for store in stores]

@@ -68,7 +68,10 @@ def command(word: str, daemon: Daemon, *more: str) -> "subprocess.CompletedProce
 def test_the_supervisor_loads_neither_the_loop_nor_the_configuration() -> None:
     heavy = "{'gevent', 'greenlet', 'pydantic', 'dns', 'filterd.engine', 'filterd.task', 'filterd.daemon.config'}"
     program = f"import sys, filterd.daemon.supervisor; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Measuring coverage loads greenlet.
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=unmeasured, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -83,8 +86,8 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_serve_on(tmp_path: P
         assert before[1] in after
         assert before[0] not in after
         assert tally.problems == []
-        # What it had under way, of eight clients, and what it had just accepted.
-        assert 1 <= tally.count("lost") <= 16
+        # What it had under way, of eight clients, and what it had just accepted; it may have had nothing.
+        assert tally.count("lost") <= 16
         assert tally.count("answered") > 50
         assert status(daemon)["restarts"] == 1
         (told,) = [line for line in log_lines(daemon, "filterd.supervisor") if "has ended with" in line]
