@@ -64,7 +64,7 @@ SERVER = redis.parse_server("load")
 BY_REDIS = " by Redis"
 
 def told_by_redis(task):
-    mine = task.message.header("X-Id")
+    mine = task.message.header("X-Id") or "-"
     is_ok, value = redis.request(SERVER, ["ECHO", mine])
     if not is_ok:
         return mine, VERSION
@@ -212,7 +212,9 @@ def _look_into(postfix: Postfix, report: Report) -> None:
 
 
 def _rules(version: str) -> str:
-    return ASKING + RULE.replace("@VERSION@", version).replace('task.message.header("X-Id"), VERSION', "*told_by_redis(task)")
+    told = 'told = [task.message.header("X-Id") or "-", VERSION]'
+    assert told in RULE
+    return ASKING + RULE.replace("@VERSION@", version).replace(told, "told = told_by_redis(task)")
 
 
 def _take(step: str, version: str, daemon: Daemon, redis: RestartedRedis, workers: int, report: Report) -> None:

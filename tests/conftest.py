@@ -1,6 +1,6 @@
 """Fixtures for every test: real partners on loopback, and the watch on the hub."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +14,14 @@ from tests.support.partners import RedisServer, ask_redis, running_redis, runnin
 # A time limit for each example would make tests fail on a busy machine, and on no other.
 settings.register_profile("filterd", deadline=None)
 settings.load_profile("filterd")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lone surrogates in what a test has logged, which hostile mail has, cannot be sent from the process it ran in."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ Promises:
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -24,7 +24,7 @@ from typing import Any
 from filterd.engine.actions import ACTIONS
 from filterd.engine.hooks import HOOKS
 from filterd.engine.registry import MARKS, RegistrationError, Registry, Rule
-from filterd.engine.rule_files import NOT_RULES, Problem, rule_files
+from filterd.engine.rule_files import NOT_RULES, Problem, keep_rules, rule_files
 from filterd.engine.texts import Texts
 from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.engine.words import WORDS
@@ -75,11 +75,16 @@ def load_rules(
     imported, and a virtual symbol goes with its rule. `modules` are the `[modules.*]` tables of the configuration. With `texts`
     that were kept the files are what they were then. Raises LoadError.
     """
+    paths = [Path(folder) for folder in folders]
+    if texts is None:
+        # Read by ourselves all the same: Python's own cache takes a file that was changed twice in a second for unchanged.
+        texts = Texts()
+        keep_rules(paths, texts)
     registry = Registry()
     problems: list[Problem] = []
     found: dict[Path, None] = {}
-    for folder in folders:
-        files, wrong = rule_files(Path(folder), texts)
+    for path in paths:
+        files, wrong = rule_files(path, texts)
         found.update(dict.fromkeys(files))
         problems += wrong
     unseen = [file for file in found if _matches(file.stem, disable)]
@@ -108,7 +113,7 @@ def load_rules(
     )
 
 
-def _modules_of(files: Iterable[Path], texts: Texts | None) -> dict[Path, ModuleType]:
+def _modules_of(files: Iterable[Path], texts: Texts) -> dict[Path, ModuleType]:
     """A module for each file, not yet executed, with a name of its own even where files of two folders have the same."""
     modules: dict[Path, ModuleType] = {}
     taken: set[str] = set()
@@ -118,7 +123,7 @@ def _modules_of(files: Iterable[Path], texts: Texts | None) -> dict[Path, Module
         name = next(name for name in (f"{file.stem}_{n}" if n > 1 else file.stem for n in count(1)) if name not in taken)
         taken.add(name)
         full = f"{_PACKAGE}.{name}"
-        spec = spec_from_file_location(full, file, loader=texts.loader(full, file) if texts is not None else None)
+        spec = spec_from_file_location(full, file, loader=texts.loader(full, file))
         assert spec is not None  # it is None only for names that do not end with .py
         modules[file] = module_from_spec(spec)
     return modules
@@ -168,17 +173,15 @@ def problem_of(error: BaseException, file: Path) -> Problem:
 
 
 @contextmanager
-def _siblings_of(folder: Path, shared: list[ModuleType], texts: Texts | None) -> Iterator[None]:
+def _siblings_of(folder: Path, shared: list[ModuleType], texts: Texts) -> Iterator[None]:
     """Let what is imported meanwhile import from the folder, and take what was out of `sys.modules` into `shared` afterwards:
     the next folder has its own.
 
     Last on the path, because a rule file may be called `redis.py` or `email.py`, and others mean something else by that.
     """
     path, modules = sys.path[:], set(sys.modules)
-    if texts is None:
-        sys.path.append(str(folder))
     try:
-        with texts.importable(folder) if texts is not None else nullcontext():
+        with texts.importable(folder):
             yield
     finally:
         sys.path[:] = path
@@ -225,9 +228,9 @@ def _unknown_names(
             yield Problem(key, f"no rule or rule file is called {pattern!r}{advice}")
 
 
-def _text_of(file: Path, texts: Texts | None) -> str:
+def _text_of(file: Path, texts: Texts) -> str:
     try:
-        return (file.read_bytes() if texts is None else texts.read(file)).decode(errors="replace")
+        return texts.read(file).decode(errors="replace")
     except OSError:
         return ""
 

@@ -40,10 +40,8 @@ def keep_rules(folders: Iterable[Path | str], texts: Texts) -> list[Problem]:
     return problems
 
 
-def rule_files(folder: Path, texts: Texts | None = None) -> tuple[list[Path], list[Problem]]:
+def rule_files(folder: Path, texts: Texts) -> tuple[list[Path], list[Problem]]:
     """The rule files of a folder, sorted by name, or the one file that is named."""
-    if texts is None:
-        return _rule_files(folder)
     problems: list[Problem] = []
 
     def find() -> list[Path]:

@@ -1,6 +1,7 @@
 """Rule files as a user writes and breaks them: what is loaded, what is left alone, and how every mistake is told."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,22 @@ def test_shared_code_that_was_changed_is_read_anew(tmp_path: Path) -> None:
     assert names(load_rules([folder])) == ["BEFORE"]
     write(folder, _shared="WHERE = 'AFTERWARDS'")
     assert names(load_rules([folder])) == ["AFTERWARDS"]
+
+
+def test_a_file_that_is_changed_twice_in_a_second_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same length and, as file systems and Python's cache of compiled code count, of the same age."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    folder = write(tmp_path, a=TELLS_ITS_FOLDER, _shared="WHERE = 'ONE'")
+    age = (folder / "a.py").stat().st_mtime
+    for name in ("ONE", "TWO"):
+        write(folder, _shared=f"WHERE = '{name}'")
+        os.utime(folder / "_shared.py", (age, age))
+        assert names(load_rules([folder])) == [name]
+        write(folder, b=f"from filterd import rule\nrule('B_{name}')(lambda task: None)")
+        os.utime(folder / "b.py", (age, age))
+        assert names(load_rules([folder / "b.py"])) == [f"B_{name}"]
+        (folder / "b.py").unlink()
+    assert not (folder / "__pycache__").exists()
 
 
 def test_a_rule_file_may_have_the_name_of_a_module_others_need(tmp_path: Path) -> None:

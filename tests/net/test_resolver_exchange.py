@@ -432,7 +432,7 @@ def test_a_server_that_comes_back_answers_what_waits(prefer_tcp: bool) -> None:
 
 
 def test_a_server_on_this_machine_is_asked_by_tcp_and_on_one_line(hub_free: None) -> None:
-    with dns_serving(good) as server, resolving(server, prefer_tcp=None) as resolver:
+    with dns_serving(good) as server, resolving(server, prefer_tcp=None, timeout=NEVER) as resolver:
         assert resolver.ask([(f"{i}.test", "a") for i in range(50)]) == [GOOD] * 50
         assert (server.ways, server.connections) == ("t" * 50, 1)
 

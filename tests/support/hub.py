@@ -7,7 +7,7 @@ in the daemon every other message would stand still with it.
 import faulthandler
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -16,14 +16,20 @@ import gevent
 __all__ = ["watched"]
 
 PERIOD = 0.005
+_THREADS = Path("/proc/self/task")
 
 
 def _waited_for_cpu() -> float:
-    """Seconds this thread was ready to run while the machine ran others: a busy machine's lateness, not ours."""
-    try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+    """Seconds this process was ready to run while the machine ran others: a busy machine's lateness, not ours.
+
+    Of all its threads: one may wait for the processor while it has the interpreter's lock, which we then wait for.
+    """
+    waited = 0
+    with suppress(OSError):  # not every system tells
+        for thread in _THREADS.iterdir():
+            with suppress(OSError, IndexError):  # it has just ended
+                waited += int((thread / "schedstat").read_text().split()[1])
+    return waited / 1e9
 
 
 class _Ticker:
