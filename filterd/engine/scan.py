@@ -224,6 +224,9 @@ class Scan(Task):
 
     def take_value(self, rule: Rule, value: object) -> None:
         """A rule's return value as a hit of its own symbol."""
+        if value is True:  # as most rules say it; the ways of the others cost as much again
+            self.results.insert(rule.name)
+            return
         options: tuple[object, ...] = ()
         if isinstance(value, tuple):
             value, *rest = value or (None,)

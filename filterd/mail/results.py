@@ -132,21 +132,22 @@ class Results:
 
     def insert(self, name: str, weight: float = 1.0, options: Iterable[str] = ()) -> Hit:
         """Record a hit and return the symbol's standing; that of a denied symbol is kept nowhere."""
-        self._check_open()
-        if name in self.scoring.denied:
+        if self.is_sealed:
+            self._check_open()
+        scoring = self.scoring
+        if name in scoring.denied:
             return Hit(name, 0.0)
-        setting = self.scoring.symbols.get(name)
+        setting = scoring.symbols.get(name)
         if setting is None:
-            setting = SymbolScore(self.scoring.unknown_score)
+            setting = SymbolScore(scoring.unknown_score)
         if not isfinite(weight):
             weight = 0.0
         points = setting.score * weight
         hit = self.symbols.get(name)
         if hit is None:
             added = self._fit(setting, points)
-            hit = self.symbols[name] = Hit(
-                name, added, setting.score, weight, _joined((), options), setting.description, setting.groups
-            )
+            told = _joined((), options) if options else ()
+            hit = self.symbols[name] = Hit(name, added, setting.score, weight, told, setting.description, setting.groups)
         else:
             if hit.shots < setting.shots:
                 hit.shots += 1

@@ -138,7 +138,7 @@ class Task(Scope):
 
     def insert_result(self, symbol: str, weight: float = 1.0, *options: object) -> None:
         """Record a hit: score = configured score × weight. Options are shown as text."""
-        self.results.insert(symbol, weight, [str(option) for option in _flat(options)])
+        self.results.insert(symbol, weight, [str(option) for option in _flat(options)] if options else ())
 
     def adjust_result(self, symbol: str, score: float, *options: object) -> None:
         """Set the score of a symbol that was inserted; raises KeyError otherwise."""
