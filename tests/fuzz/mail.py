@@ -133,7 +133,9 @@ def _edits(data: bytes) -> object:
             Headers(data[: end.fields]),
             Headers(changed[: changed.find(data[end.fields :], len(changed) - len(data) + end.fields)]),
         )
-        if before.flags == frozenset() and not data.startswith(b"From "):  # which is, or is taken for, the line of an mbox
+        # A delimiter of parts that looks like a field is one to whoever adds fields, and for a message ends the header.
+        is_whole = len(Message(data).fields) == len(before)
+        if is_whole and before.flags == frozenset() and not data.startswith(b"From "):  # what is taken for the line of an mbox
             assert not Message(changed).has_header("subject")
             assert Message(changed).has_header("x-fuzz")
             # Not `before`: for a message a delimiter ends the header as well.
