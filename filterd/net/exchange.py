@@ -68,10 +68,13 @@ class Direction:
         sink = self.reach(until)
         # Both directions may have something to say to the client: what the server sends, and what an action answers.
         with self._lock:
-            view = memoryview(data)
             try:
-                for at in range(0, len(view), PIECE):
-                    self._write(sink, view[at : at + PIECE], until)
+                if len(data) <= PIECE:
+                    self._write(sink, data, until)
+                else:
+                    view = memoryview(data)
+                    for at in range(0, len(view), PIECE):
+                        self._write(sink, view[at : at + PIECE], until)
             except BaseException as error:
                 # The rest will never come: what came after it would be taken for it.
                 self.exchange.broken = self.exchange.broken or _failure_of(error, sink, self.exchange)
@@ -113,7 +116,7 @@ class Direction:
                 self.received += len(data)
                 return data
 
-    def _write(self, sink: Stream, data: memoryview, until: float) -> None:
+    def _write(self, sink: Stream, data: Buffer, until: float) -> None:
         exchange = self.exchange
         while data:
             exchange.check()
@@ -233,6 +236,14 @@ class Exchange:
             raise RequestFailed(self.broken)
         if self.ended:
             raise failed("the stream has ended", "closed", peer=self.name, phase="stream", since=self.began)
+
+    def forget(self) -> None:
+        """It is over, and nobody will ask for anything: let go of what refers back to it.
+
+        Circles would be left to the garbage collector, and took it a tenth of a short stream's time.
+        """
+        del self.request, self.response
+        self._connect = None
 
     def end(self) -> None:
         """No more: the server's connection is closed, and whoever waits for either is woken."""

@@ -156,7 +156,7 @@ class _Served:
         self.failure: Failure | None = None
         self.is_unreachable = self.is_cut = False
         self.request_seconds: float | None = None
-        self.other = _OtherSide(self)
+        self.other: _OtherSide | None = None
 
     def run(self) -> None:
         try:
@@ -182,7 +182,7 @@ class _Served:
             return
         exchange.reach_server(exchange.deadline)
         exchange.request.pump(exchange.deadline)
-        self.other.join()
+        self._join_other()
 
     def _goes_on(self, stage: Stage) -> bool:
         verdict = self.server.actions.run(stage, self.session)
@@ -201,8 +201,13 @@ class _Served:
             self.is_unreachable = True
             raise
         self.is_unreachable = False
+        self.other = _OtherSide(self)
         self.other.add(self._respond)
         return stream
+
+    def _join_other(self) -> None:
+        if self.other is not None:
+            self.other.join()
 
     def _respond(self) -> None:
         response, deadline = self.exchange.response, self.exchange.deadline
@@ -234,7 +239,7 @@ class _Served:
     def _end(self) -> None:
         session = self.session
         session.finish()
-        self.other.join()
+        self._join_other()
         try:
             if not self.is_cut:
                 self._part()
@@ -244,6 +249,8 @@ class _Served:
                 self.server.actions.run("tcp.close", session)
             finally:
                 self._count()
+                self.exchange.forget()
+                self.other = None
 
     def _part(self) -> None:
         """The last word for the client, unless it is to get none or has gone."""
