@@ -95,6 +95,12 @@ class Batch(Generic[Job]):
         self.jobs.append(job)
         self._schedule()
 
+    def begin(self, job: Job) -> None:
+        """`add` for the hub, which has nothing else to do first: it starts now."""
+        self.add(job)
+        if self.jobs and not self.dispatching:
+            self._dispatch()
+
     def join(self) -> None:
         """Wait until every job is done, those added meanwhile included. Stopped while waiting, it stops the jobs too."""
         if self.jobs:
@@ -213,7 +219,7 @@ class Runner(greenlet):
         hub = self.crew.hub
         while True:
             owner = self._pull()
-            if not self._parks():
+            if self.throws or len(idle) >= MAX_IDLE:
                 self.crew.alive -= 1
                 return
             idle.append(self)
@@ -221,9 +227,6 @@ class Runner(greenlet):
                 hub.switch()
             else:
                 owner.switch()
-
-    def _parks(self) -> bool:
-        return not self.throws and len(self.crew.idle) < MAX_IDLE
 
     def _pull(self) -> greenlet | None:
         # A function of its own, so that a parked runner holds no reference to the last message. Gives who waits for the end.
@@ -255,7 +258,7 @@ class Runner(greenlet):
         if self.waited or self.is_led:
             self.waited = self.is_led = False
             if batch is not None:
-                return batch._left(self, parks=self._parks())
+                return batch._left(self, parks=not self.throws and len(self.crew.idle) < MAX_IDLE)
         return None
 
     def _forget(self) -> None:

@@ -15,7 +15,7 @@ from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from logging import INFO, WARNING, getLogger
-from socket import IPPROTO_TCP, MSG_PEEK, SOCK_STREAM, TCP_NODELAY
+from socket import MSG_PEEK, SOCK_STREAM
 from typing import Any
 
 from filterd.net.greenlets import Batch, Crew, Stop
@@ -84,7 +84,9 @@ class Connection(Stream):
         """The address that was connected to and the client's; None when that is not known, or no longer."""
         header = self.header
         if header is None or header.is_local:
-            return super().ends()
+            # The client's is the one that `accept` has told.
+            ours = self.listener.own_address
+            return super().ends() if ours is None or self.client is None or self.sock is None else (ours, self.client)
         return None if self.client is None or header.destination is None else (header.destination, self.client)
 
     def forwarded(self, header: Header) -> None:
@@ -170,6 +172,8 @@ class Listener:
         bound = sock.getsockname()
         self.address: Address = bound if isinstance(bound, str) else (str(bound[0]), int(bound[1]))
         """Where it listens; with port 0 asked for, the port that was given."""
+        self.own_address = None if isinstance(bound, str) or bound[0] in ("0.0.0.0", "::") else self.address  # noqa: S104 - compared
+        """Of each of its connections; None where each must be asked for its own."""
         self.open = 0
         self.accepted = 0
         self.draining = False
@@ -188,19 +192,24 @@ class Listener:
     def _resume(self) -> None:
         if not self._accepting and not self.draining and self.open < self.max_connections:
             self._accepting = True
-            self._watcher.start(self._accept)
+            self._watcher.start(self._welcome)
 
     def _hold(self) -> None:
         if self._accepting:
             self._accepting = False
             self._watcher.stop()
 
-    def _accept(self) -> None:
+    def _welcome(self) -> None:
         # In the hub.
+        connection = self._accept()
+        if connection is not None:
+            self._batch.begin(connection)
+
+    def _accept(self) -> Connection | None:
         try:
             descriptor, peer = self.sock._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls, without its wrapper
         except BlockingIOError:
-            return  # another process was faster
+            return None  # another process was faster
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 log.error("%s: cannot accept: %s; trying again in %g s", self.name, error.strerror, PAUSE)
@@ -209,12 +218,11 @@ class Listener:
                 self._pause.start(self._resume, update=True)
             elif error.errno != ECONNABORTED:
                 log.error("%s: cannot accept: %s", self.name, error.strerror)
-            return
+            return None
         # Told, not found out: without these Python asks the kernel three times.
         sock = Socket(self._family, SOCK_STREAM, 0, fileno=descriptor)
         sock.setblocking(False)
         if isinstance(peer, tuple):
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             client: Address = (peer[0], peer[1])
             name = peer_name(client)
         else:
@@ -225,7 +233,7 @@ class Listener:
             log.warning("%s: %d connections open, further ones wait (max_connections)", self.name, self.open)
             self._hold()
         kind = Connection if self.proxies is None or self.proxies.trusts(client) else _Direct
-        self._batch.add(kind(sock, name, self, client))
+        return kind(sock, name, self, client)
 
     def ended(self) -> None:
         """One connection is over."""
@@ -237,10 +245,8 @@ class Listener:
         """Accept all who wait in the queue, as far as `max_connections` allows: the socket is about to close for good, and
         whoever was still in its queue then would be turned away.
         """
-        before = -1
-        while self._accepting and self.accepted != before:
-            before = self.accepted
-            self._accept()
+        while self._accepting and (connection := self._accept()) is not None:
+            self._batch.add(connection)
 
     def stop_accepting(self) -> None:
         """Accept no more; the socket is closed in this process."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from logging import INFO, getLogger
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 from filterd.mail.ip import network_of
 from filterd.net.backend import Backend
@@ -27,11 +27,13 @@ from filterd.net.listen import Connection
 from filterd.net.stream import Stream
 from filterd.outcome import Failure, RequestFailed
 from filterd.proto.channel import LIMIT
-from filterd.task.txn import Ended, Session, Stage
+from filterd.task.txn import STAGES, Ended, Session, Stage
 
 __all__ = ["Actions", "StreamCounts", "StreamLimits", "StreamServer"]
 
 log = getLogger("filterd.stream")
+
+SERVICE: Final[Stage] = "tcp.service"
 
 
 class Actions(Protocol):
@@ -93,6 +95,8 @@ class StreamServer:
         self.backend = backend
         self.limits = StreamLimits() if limits is None else limits
         self.counts = StreamCounts()
+        self.stages = frozenset(stage for stage in (*STAGES, SERVICE) if actions.has(stage))
+        """Those in which there is anything to run."""
         self._addresses: dict[str, int] = {}
 
     def serve(self, connection: Connection) -> None:
@@ -170,11 +174,11 @@ class _Served:
             self._end()
 
     def _stages(self) -> None:
-        exchange = self.exchange
-        if not self._goes_on("tcp.accept"):
+        exchange, stages = self.exchange, self.server.stages
+        if "tcp.accept" in stages and not self._goes_on("tcp.accept"):
             return
-        if self.server.actions.has("tcp.service"):
-            self._goes_on("tcp.service")
+        if SERVICE in stages:
+            self._goes_on(SERVICE)
             return
         goes_on = self._goes_on("tcp.request")
         self.request_seconds = monotonic() - self.began
@@ -189,9 +193,10 @@ class _Served:
         if verdict is not None:
             self.session.finish(verdict)
             return False
-        if not self.exchange.ended:
-            self.exchange.check()
-        return not self.exchange.ended
+        exchange = self.exchange
+        if exchange.broken is not None and not exchange.ended:
+            exchange.check()
+        return not exchange.ended
 
     def _connect(self, until: float) -> Stream:
         assert self.server.backend is not None
@@ -211,7 +216,7 @@ class _Served:
 
     def _respond(self) -> None:
         response, deadline = self.exchange.response, self.exchange.deadline
-        if self.server.actions.has("tcp.response") and not self.session.accepted:
+        if "tcp.response" in self.server.stages and not self.session.accepted:
             response.fill(deadline)
             verdict = self.server.actions.run("tcp.response", self.session)
             if verdict is not None:
@@ -246,7 +251,8 @@ class _Served:
         finally:
             self.connection.close()
             try:
-                self.server.actions.run("tcp.close", session)
+                if "tcp.close" in self.server.stages:
+                    self.server.actions.run("tcp.close", session)
             finally:
                 self._count()
                 self.exchange.forget()
