@@ -5,6 +5,7 @@ line it was at is left in the file it was given.
 """
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ def worker(link: int, last_words: int, name: str | None) -> None:
 
     sys.excepthook = _failed
 
+    # What is imported stays: looking for garbage in it meanwhile took an eighth of the time.
+    gc.disable()
     from filterd.daemon.link import Link
     from filterd.outcome import RequestFailed
     from filterd.proto.json_lines import ProtocolError
@@ -49,6 +52,7 @@ def worker(link: int, last_words: int, name: str | None) -> None:
     if begin["do"] == "scout":
         from filterd.daemon.scout import scout
 
+        _imported()
         told = scout(begin)
         line.tell(**told)
         line.close()
@@ -61,12 +65,18 @@ def _failed(kind: type[BaseException], error: BaseException, traceback: Tracebac
     getLogger("filterd.worker").critical("the worker has failed: %r", error, exc_info=(kind, error, traceback))
 
 
+def _imported() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 def _serve(line: Any, begin: dict[str, Any]) -> None:
     from filterd.daemon.config import ConfigError, default_config_path, load_config
     from filterd.daemon.worker import TrialFailed, Worker
     from filterd.engine.loader import LoadError
     from filterd.engine.texts import Texts
 
+    _imported()
     for door in begin["doors"]:
         # Nothing that a rule starts shall keep an address busy.
         os.set_inheritable(door["descriptor"], False)
