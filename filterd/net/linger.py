@@ -30,6 +30,7 @@ def hang_up(stream: Stream) -> None:
     with suppress(RequestFailed):
         stream.shutdown()
         until = monotonic() + LINGER
-        read = 0
-        while read < LINGER_BYTES and (data := stream.read(until=until)):
+        # The answer is on its way yet: to look before waiting would find nothing.
+        read = len(stream.read(until=until, expect_wait=True))
+        while 0 < read < LINGER_BYTES and (data := stream.read(until=until)):
             read += len(data)
