@@ -95,12 +95,6 @@ class Batch(Generic[Job]):
         self.jobs.append(job)
         self._schedule()
 
-    def begin(self, job: Job) -> None:
-        """`add` for the hub, which has nothing else to do first: it starts now."""
-        self.add(job)
-        if self.jobs and not self.dispatching:
-            self._dispatch()
-
     def join(self) -> None:
         """Wait until every job is done, those added meanwhile included. Stopped while waiting, it stops the jobs too."""
         if self.jobs:

@@ -192,24 +192,19 @@ class Listener:
     def _resume(self) -> None:
         if not self._accepting and not self.draining and self.open < self.max_connections:
             self._accepting = True
-            self._watcher.start(self._welcome)
+            self._watcher.start(self._accept)
 
     def _hold(self) -> None:
         if self._accepting:
             self._accepting = False
             self._watcher.stop()
 
-    def _welcome(self) -> None:
+    def _accept(self) -> None:
         # In the hub.
-        connection = self._accept()
-        if connection is not None:
-            self._batch.begin(connection)
-
-    def _accept(self) -> Connection | None:
         try:
             descriptor, peer = self.sock._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls, without its wrapper
         except BlockingIOError:
-            return None  # another process was faster
+            return  # another process was faster
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 log.error("%s: cannot accept: %s; trying again in %g s", self.name, error.strerror, PAUSE)
@@ -218,7 +213,7 @@ class Listener:
                 self._pause.start(self._resume, update=True)
             elif error.errno != ECONNABORTED:
                 log.error("%s: cannot accept: %s", self.name, error.strerror)
-            return None
+            return
         # Told, not found out: without these Python asks the kernel three times.
         sock = Socket(self._family, SOCK_STREAM, 0, fileno=descriptor)
         sock.setblocking(False)
@@ -233,7 +228,7 @@ class Listener:
             log.warning("%s: %d connections open, further ones wait (max_connections)", self.name, self.open)
             self._hold()
         kind = Connection if self.proxies is None or self.proxies.trusts(client) else _Direct
-        return kind(sock, name, self, client)
+        self._batch.add(kind(sock, name, self, client))
 
     def ended(self) -> None:
         """One connection is over."""
@@ -245,8 +240,10 @@ class Listener:
         """Accept all who wait in the queue, as far as `max_connections` allows: the socket is about to close for good, and
         whoever was still in its queue then would be turned away.
         """
-        while self._accepting and (connection := self._accept()) is not None:
-            self._batch.add(connection)
+        before = -1
+        while self._accepting and self.accepted != before:
+            before = self.accepted
+            self._accept()
 
     def stop_accepting(self) -> None:
         """Accept no more; the socket is closed in this process."""
