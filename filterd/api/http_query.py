@@ -25,7 +25,7 @@ from filterd.net.http import HttpClient
 from filterd.net.http_call import Body, Call
 from filterd.net.http_url import BadUrl
 from filterd.outcome import Failure, RequestFailed
-from filterd.task import Environment, Jobs, Scope
+from filterd.task import Environment, Scope
 
 __all__ = ["Detached", "Handle", "query"]
 
@@ -92,10 +92,6 @@ def _ask(client: HttpClient, call: Call | Failure, scope: Scope) -> Reply:
 
 class Detached(Scope):
     """A scope without a message: for what goes on when the message may be gone. It closes itself."""
-
-    def __init__(self, environment: Environment, title: str, budget: float) -> None:
-        super().__init__(environment, title, budget)
-        self.jobs = Jobs(environment.crew, self)
 
     def job_failed(self, job: Any, error: BaseException) -> None:
         """Nobody waits for it: it is told in the log, a mistake of the route with its traceback."""

@@ -49,8 +49,8 @@ class Budget:
         self._scope = scope
         self._end = _after(timeout)
         self._phases: dict[str, float | None] | None = None
-        phases = {"connect": connect, "read": read, "write": write}
-        if any(seconds is not None for seconds in phases.values()):
+        if connect is not None or read is not None or write is not None:
+            phases = {"connect": connect, "read": read, "write": write}
             self._phases = {phase: timeout if seconds is None else seconds for phase, seconds in phases.items()}
 
     def until(self, phase: str) -> float | None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from filterd.daemon.door_keys import Faults
 from filterd.daemon.keys import keys_at
 from filterd.daemon.origins import (
     Table,
@@ -94,7 +95,7 @@ def load_config(
     except ValidationError as error:
         # What is missing may stand in the file that could not be read.
         found = [fault for fault in error.errors(include_url=False) if is_whole or fault["type"] != "missing"]
-        problems += [_problem(fault, tree, origins) for fault in found]
+        problems += [_problem(one, tree, origins) for fault in found for one in _each(fault)]
     if problems:
         raise ConfigError(problems)
     return config
@@ -128,6 +129,14 @@ def _files(path: Path) -> list[Path]:
     scores = path.parent / "scores.toml"
     local = sorted((path.parent / "local.d").glob("*.toml"))
     return [scores, path, *local] if scores.is_file() else [path, *local]
+
+
+def _each(fault: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The mistakes that one validator has found."""
+    error = fault.get("ctx", {}).get("error")
+    if not isinstance(error, Faults):
+        return [fault]
+    return [{**fault, "ctx": {"error": text}} for text in error.texts]
 
 
 def _problem(fault: Mapping[str, Any], tree: Table, origins: Mapping[str, str]) -> Problem:

@@ -3,14 +3,15 @@
 Promises: one of them in a section with another protocol is an error that names it; it would look as if it guarded something.
 """
 
-from pydantic import BaseModel, model_validator
+from collections.abc import Iterator
 
+from filterd.daemon.door_keys import DoorKeys
 from filterd.daemon.fields import ExistingPath, FilePath, Listed, Network
 
 __all__ = ["ControlKeys"]
 
 
-class ControlKeys(BaseModel):
+class ControlKeys(DoorKeys):
     """Who may ask, and the files of a web interface."""
 
     password_file: FilePath | None = None
@@ -18,10 +19,9 @@ class ControlKeys(BaseModel):
     trusted: Listed[Network] = ("127.0.0.1", "::1")
     static_dir: ExistingPath | None = None
 
-    @model_validator(mode="after")
-    def _guarded(self) -> "ControlKeys":
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if getattr(self, "protocol", None) != "control":
             misplaced = [name for name in ControlKeys.model_fields if name in self.model_fields_set]
             if misplaced:
-                raise ValueError(f'{", ".join(misplaced)}: only a listener with protocol = "control" has this')
-        return self
+                yield f'{", ".join(misplaced)}: only a listener with protocol = "control" has this'

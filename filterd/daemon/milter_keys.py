@@ -3,10 +3,12 @@
 Promises: one of them in a section with another protocol is an error that names it; it would look as if it did something.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, model_validator
+from pydantic import model_validator
+
+from filterd.daemon.door_keys import DoorKeys
 
 __all__ = ["MilterKeys"]
 
@@ -15,7 +17,7 @@ IDLE = 7210.0
 """The `keepalive_timeout` of a milter, as in libmilter: longer than any MTA waits for its client."""
 
 
-class MilterKeys(BaseModel):
+class MilterKeys(DoorKeys):
     """What an MTA is told, and what becomes of what is rejected."""
 
     reject_message: str = "Spam message rejected"
@@ -33,17 +35,17 @@ class MilterKeys(BaseModel):
             return {"keepalive_timeout": IDLE, **section}
         return section
 
-    @model_validator(mode="after")
-    def _is_milter(self) -> "MilterKeys":
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if getattr(self, "protocol", None) != "milter":
-            misplaced = [name for name in MilterKeys.model_fields if name in self.model_fields_set]
-            if misplaced:
-                raise ValueError(f'{misplaced[0]} is of no use without protocol = "milter"')
-        elif self.discard_on_reject and self.quarantine_on_reject:
-            raise ValueError("discard_on_reject and quarantine_on_reject exclude each other")
-        elif not getattr(self, "keepalive_timeout", IDLE):
-            raise ValueError("keepalive_timeout = 0 would end every connection before a message has come")
+            for name in MilterKeys.model_fields:
+                if name in self.model_fields_set:
+                    yield f'{name} is of no use without protocol = "milter"'
+            return
+        if self.discard_on_reject and self.quarantine_on_reject:
+            yield "discard_on_reject and quarantine_on_reject exclude each other"
+        if not getattr(self, "keepalive_timeout", IDLE):
+            yield "keepalive_timeout = 0 would end every connection before a message has come"
         name = self.spam_header
         if not name or not name.isascii() or not name.isprintable() or set(": ") & set(name):
-            raise ValueError(f'"{self.spam_header}" is no name of a header (spam_header)')
-        return self
+            yield f'"{self.spam_header}" is no name of a header (spam_header)'

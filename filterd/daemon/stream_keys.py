@@ -3,12 +3,13 @@
 Promises: one of them in a section with another protocol is an error that names it; what excludes each other is one too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from filterd.daemon import units
+from filterd.daemon.door_keys import DoorKeys
 from filterd.daemon.fields import Listed, Natural, Timeout
 from filterd.daemon.units import Address
 
@@ -20,7 +21,7 @@ TOTAL = 3600.0
 Server: TypeAlias = Annotated[Address, BeforeValidator(units.address)]
 
 
-class StreamKeys(BaseModel):
+class StreamKeys(DoorKeys):
     """What is done with a stream, by whom it is answered, and how long it may take."""
 
     server: Listed[Server] = ()
@@ -44,26 +45,25 @@ class StreamKeys(BaseModel):
             return {"timeout": TOTAL, **section}
         return section
 
-    @model_validator(mode="after")
-    def _is_stream(self) -> "StreamKeys":
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         written = self.model_fields_set
         if getattr(self, "protocol", None) != "tcp":
-            misplaced = [name for name in StreamKeys.model_fields if name in written]
-            if misplaced:
-                raise ValueError(f'{misplaced[0]} is of no use without protocol = "tcp"')
-            return self
+            for name in StreamKeys.model_fields:
+                if name in written:
+                    yield f'{name} is of no use without protocol = "tcp"'
+            return
         if "keepalive_timeout" in written:
-            raise ValueError("keepalive_timeout is of no use in a stream, which has idle_timeout")
+            yield "keepalive_timeout is of no use in a stream, which has idle_timeout"
         if self.service is not None:
-            others = [name for name in ("server", "request", "response", "send_proxy") if getattr(self, name)]
-            if others:
-                raise ValueError(f"service has the connection for itself: {others[0]} would never be used")
-        elif not (self.server or self.accept or self.request):
-            raise ValueError("it does nothing: it needs a server, actions (accept, request), or a service")
-        if not self.server:
-            unused = [name for name in ("response", "send_proxy") if getattr(self, name)]
-            if unused:
-                raise ValueError(f"{unused[0]} is of no use without a server")
+            for name in ("server", "request", "response", "send_proxy"):
+                if getattr(self, name):
+                    yield f"service has the connection for itself: {name} would never be used"
+        else:
+            if not (self.server or self.accept or self.request):
+                yield "it does nothing: it needs a server, actions (accept, request), or a service"
+            for name in ("response", "send_proxy"):
+                if getattr(self, name) and not self.server:
+                    yield f"{name} is of no use without a server"
         if self.idle_timeout > getattr(self, "timeout", TOTAL) and "idle_timeout" in written:
-            raise ValueError("idle_timeout is longer than timeout, which is for the whole connection")
-        return self
+            yield "idle_timeout is longer than timeout, which is for the whole connection"

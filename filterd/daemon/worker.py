@@ -118,7 +118,6 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 10, 50)
-        gc.enable()  # off since the process began
 
     def _listen_to_the_supervisor(self) -> None:
         link = self.link

@@ -18,7 +18,7 @@ from filterd.engine.actions import Action
 from filterd.engine.expressions import Compiler, Expression
 from filterd.engine.failures import describe, held_the_loop
 from filterd.mail.verdict import RuleFailure
-from filterd.net.greenlets import Stop, running
+from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
 from filterd.task import Child, Environment, Txn
 from filterd.task.txn import Ended, Session, Stage
@@ -90,6 +90,8 @@ class Chains:
 class _Job:
     """One action at work."""
 
+    __slots__ = ("action", "condition", "name", "txn")
+
     timeout = None
 
     def __init__(self, step: Step, txn: "_Run") -> None:
@@ -100,6 +102,7 @@ class _Job:
 
     def run(self) -> None:
         txn, action = self.txn, self.action
+        turn = txn.environment.crew.hub.loop.iteration
         began = monotonic()
         try:
             if self.condition is None or self.condition(txn):
@@ -113,7 +116,7 @@ class _Job:
             seconds = txn.timings[action.name] = monotonic() - began
             action.seconds += seconds
         if seconds > txn.environment.burst_timeout:
-            txn.ran_long(action, seconds)
+            txn.ran_long(action, seconds, turn)
 
 
 class _Run(Txn):
@@ -139,14 +142,21 @@ class _Run(Txn):
             return None
         self.allow(seconds)
         timer = self.environment.crew.hub.loop.timer(self.deadline.left + GRACE)
-        what = f"inspect_delay of {self.inspect_delay:g} s" if own is None else f"time of {self.deadline.budget:g} s"
-        timer.start(self.jobs.stop, Stop(f"its {what} is over"), update=True)
+        timer.start(self._late, own is None, update=True)
         try:
-            self.jobs.add(_Job(step, self))
-            self.jobs.join()
+            self.jobs.do(_Job(step, self))
         finally:
             timer.close()
         return self.verdict
+
+    def _late(self, is_stage: bool) -> None:  # noqa: FBT001 - a callback of the loop
+        what = f"inspect_delay of {self.inspect_delay:g} s" if is_stage else f"time of {self.deadline.budget:g} s"
+        self.jobs.stop(Stop(f"its {what} is over"))
+
+    def close(self) -> None:
+        super().close()
+        # It holds the txn: a circle, which the garbage collector would have to look for.
+        del self.jobs
 
     def get(self, expression: str, default: Any = None) -> Any:
         return self.house.compiler.get(expression, self, default)
@@ -154,7 +164,7 @@ class _Run(Txn):
     def job_failed(self, job: Any, error: BaseException) -> None:
         if isinstance(error, Ended):
             if self.verdict is None:
-                self.verdict = error
+                self.verdict = error.with_traceback(None)
             return
         if self._is_the_streams(error):
             return
@@ -170,10 +180,9 @@ class _Run(Txn):
             return exchange.ended and error.kind == "cancelled"
         return isinstance(error, RequestFailed) and (exchange.ended or error.failure is exchange.broken)
 
-    def ran_long(self, action: Action, seconds: float) -> None:
-        """Tell of an action the CPU guard could not cut."""
-        runner = running()
-        if runner is not None and not runner.waited:
+    def ran_long(self, action: Action, seconds: float, turn: int) -> None:
+        """Tell of an action the CPU guard could not cut: the loop is in the turn yet in which it began."""
+        if self.environment.crew.hub.loop.iteration == turn:
             self._tell(action, held_the_loop(action, seconds, self.environment.burst_timeout))
 
     def _tell(self, action: Action, failure: RuleFailure) -> None:

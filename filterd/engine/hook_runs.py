@@ -25,7 +25,7 @@ from filterd.engine.tracebacks import innermost_line, story, summary
 from filterd.net.event import Event
 from filterd.net.greenlets import Stop
 from filterd.outcome import RequestFailed
-from filterd.task import Deadline, Environment, Jobs, Scope
+from filterd.task import Deadline, Environment, Scope
 from filterd.task.rule_log import RuleLog
 
 __all__ = ["HookScope", "Hooks"]
@@ -73,7 +73,6 @@ class HookScope(Scope):
         super().__init__(environment, hook.title, budget or 0.0)
         if budget is None:
             self.deadline = _NoEnd()
-        self.jobs = Jobs(environment.crew, self)
         self.error: BaseException | None = None
 
     @property

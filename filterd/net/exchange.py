@@ -30,18 +30,33 @@ class Direction:
     `reach` gives the stream that is written to, and may open it; it is given the moment until which.
     """
 
-    __slots__ = ("_lock", "buffer", "exchange", "moved", "reach", "received", "source")
+    __slots__ = ("_buffer", "_limit", "_lock", "exchange", "moved", "reach", "received", "source")
 
     def __init__(self, exchange: "Exchange", source: Stream | None, reach: Callable[[float], Stream], limit: int) -> None:
         self.exchange = exchange
         self.source = source
         self.reach = reach
-        self.buffer = ChannelBuffer(limit)
+        # Made when first needed: many a connection is refused, or answered, without them.
+        self._buffer: ChannelBuffer | None = None
+        self._limit = limit
+        self._lock: Semaphore | None = None
         self.moved = 0
         """Bytes that were written."""
         self.received = 0
         """Bytes that were read."""
-        self._lock = Semaphore()
+
+    @property
+    def buffer(self) -> ChannelBuffer:
+        """What has arrived, and what was decided."""
+        if self._buffer is None:
+            self._buffer = ChannelBuffer(self._limit)
+        return self._buffer
+
+    @property
+    def _turn(self) -> Semaphore:
+        if self._lock is None:
+            self._lock = Semaphore()
+        return self._lock
 
     def fill(self, until: float) -> bool:
         """Read what has arrived into the buffer, waiting for it; False at the sender's end.
@@ -67,11 +82,14 @@ class Direction:
         """Write all of it, behind what is being written by somebody else."""
         sink = self.reach(until)
         # Both directions may have something to say to the client: what the server sends, and what an action answers.
-        with self._lock:
-            view = memoryview(data)
+        with self._turn:
             try:
-                for at in range(0, len(view), PIECE):
-                    self._write(sink, view[at : at + PIECE], until)
+                if len(data) <= PIECE:
+                    self._write(sink, data, until)
+                else:
+                    view = memoryview(data)
+                    for at in range(0, len(view), PIECE):
+                        self._write(sink, view[at : at + PIECE], until)
             except BaseException as error:
                 # The rest will never come: what came after it would be taken for it.
                 self.exchange.broken = self.exchange.broken or _failure_of(error, sink, self.exchange)
@@ -79,8 +97,8 @@ class Direction:
 
     def flush(self, until: float) -> None:
         """Write out what was decided."""
-        if self.buffer.out_len:
-            self.write(self.buffer.take_output(), until)
+        if self._buffer is not None and self._buffer.out_len:
+            self.write(self._buffer.take_output(), until)
 
     def pump(self, until: float) -> None:
         """Pass on everything, until the sender has ended; then tell the receiver."""
@@ -93,7 +111,7 @@ class Direction:
                 self.write(data, until)
             buffer.end()
         sink = self.reach(until)
-        with self._lock, suppress(RequestFailed):  # it may have gone, and has all it wanted
+        with self._turn, suppress(RequestFailed):  # it may have gone, and has all it wanted
             sink.shutdown()
 
     def _read(self, source: Stream, size: int, until: float) -> bytes:
@@ -113,7 +131,7 @@ class Direction:
                 self.received += len(data)
                 return data
 
-    def _write(self, sink: Stream, data: memoryview, until: float) -> None:
+    def _write(self, sink: Stream, data: Buffer, until: float) -> None:
         exchange = self.exchange
         while data:
             exchange.check()
@@ -194,7 +212,7 @@ class Exchange:
         """Why nothing can go on any more."""
         self.began = self.active = monotonic()
         self._connect = connect
-        self._dialling = Semaphore()
+        self._dialling: Semaphore | None = None
         self.request = Direction(self, client, self.reach_server, limit)
         self.response = Direction(self, None, lambda until: client, limit)
 
@@ -217,6 +235,8 @@ class Exchange:
         self.check()
         if self._connect is None:
             raise failed("this listener has no server", "closed", peer=self.name, phase="write", since=self.began)
+        if self._dialling is None:
+            self._dialling = Semaphore()
         with self._dialling:
             if self.server is None:
                 server = self._connect(min(until, self.deadline))
@@ -233,6 +253,14 @@ class Exchange:
             raise RequestFailed(self.broken)
         if self.ended:
             raise failed("the stream has ended", "closed", peer=self.name, phase="stream", since=self.began)
+
+    def forget(self) -> None:
+        """It is over, and nobody will ask for anything: let go of what refers back to it.
+
+        Circles would be left to the garbage collector, and took it a tenth of a short stream's time.
+        """
+        del self.request, self.response
+        self._connect = None
 
     def end(self) -> None:
         """No more: the server's connection is closed, and whoever waits for either is woken."""

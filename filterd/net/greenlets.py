@@ -99,9 +99,31 @@ class Batch(Generic[Job]):
         """Wait until every job is done, those added meanwhile included. Stopped while waiting, it stops the jobs too."""
         if self.jobs:
             self._schedule()
+        self._wait(None)
+
+    def do(self, job: Job) -> None:
+        """`add` and `join` for a job without a limit, which begins at once. Not where something forbids waiting.
+
+        Going from the one greenlet to the other and back, not by way of the loop, spares a tenth of a short stream's time.
+        """
+        if self.jobs or self.waiting or self.stopped is not None:
+            self.add(job)
+            self.join()
+            return
+        self.jobs.append(job)
+        runner = self.crew.take()
+        runner.batch = self
+        # Whoever starts it does not come to know when it waits: it counts as waiting from the start.
+        runner.is_led = True
+        self.waiting.add(runner)
+        self._wait(runner)
+
+    def _wait(self, first: "Runner | None") -> None:
         hub = self.crew.hub
         self.owner = getcurrent()
         try:
+            if first is not None:
+                first.switch()
             while self.jobs or self.waiting:
                 hub.switch()
         except BaseException:
@@ -143,13 +165,17 @@ class Batch(Generic[Job]):
         self.dispatching = False
         self._wake()
 
-    def _left(self, runner: "Runner") -> None:
-        # In the runner, at the end of a job that had waited.
+    def _left(self, runner: "Runner", *, parks: bool) -> greenlet | None:
+        # In the runner, at the end of a job that had waited. Gives whom a runner that parks has to wake.
         self.waiting.discard(runner)
         if self.jobs:
             self._schedule()
         elif not self.waiting:
+            if parks:
+                self.stopped = None
+                return self.owner
             self.crew.hub.loop.run_callback(self._wake)
+        return None
 
     def _wake(self) -> None:
         # In the hub.
@@ -163,7 +189,7 @@ class Runner(greenlet):
     """A greenlet with many lives: it runs jobs of a batch until one has waited, then it is parked for the next batch."""
 
     # Slots, because greenlet-locals live in `__dict__`, which is emptied after each job.
-    __slots__ = ("batch", "crew", "held", "job", "links", "switch_out", "throws", "timeouts", "timer", "waited")
+    __slots__ = ("batch", "crew", "held", "is_led", "job", "links", "switch_out", "throws", "timeouts", "timer", "waited")
 
     def __init__(self, crew: "Crew") -> None:
         super().__init__(parent=crew.hub)
@@ -171,6 +197,8 @@ class Runner(greenlet):
         self.batch: Batch[Any] | None = None
         self.job: Any = None
         self.waited = False
+        self.is_led = False
+        """Its job was begun by `Batch.do`."""
         self.throws = 0
         self.timer: Any = None
         self.links: list[Callable[[Any], object]] = []
@@ -184,15 +212,18 @@ class Runner(greenlet):
         idle = self.crew.idle
         hub = self.crew.hub
         while True:
-            self._pull()
+            owner = self._pull()
             if self.throws or len(idle) >= MAX_IDLE:
                 self.crew.alive -= 1
                 return
             idle.append(self)
-            hub.switch()
+            if owner is None:
+                hub.switch()
+            else:
+                owner.switch()
 
-    def _pull(self) -> None:
-        # A function of its own, so that a parked runner holds no reference to the last message.
+    def _pull(self) -> greenlet | None:
+        # A function of its own, so that a parked runner holds no reference to the last message. Gives who waits for the end.
         batch = self.batch
         assert batch is not None
         jobs = batch.jobs
@@ -209,7 +240,7 @@ class Runner(greenlet):
             self.job = self.held = None
             if self.links or self.timeouts or self.__dict__:
                 self._forget()
-            if self.waited or self.throws:
+            if self.waited or self.is_led or self.throws:
                 break
         self.gr_context = None
         self.switch_out = None
@@ -218,10 +249,11 @@ class Runner(greenlet):
             self.timer = None
         # None: it was disowned meanwhile, and nobody waits for it any more.
         batch, self.batch = self.batch, None
-        if self.waited:
-            self.waited = False
+        if self.waited or self.is_led:
+            self.waited = self.is_led = False
             if batch is not None:
-                batch._left(self)
+                return batch._left(self, parks=not self.throws and len(self.crew.idle) < MAX_IDLE)
+        return None
 
     def _forget(self) -> None:
         # gevent.local and threading's dummy threads register their clean-up by rawlink, and keep the rest in __dict__.

@@ -27,9 +27,10 @@ def answer_and_end(stream: Stream, answer: bytes) -> None:
 
 def hang_up(stream: Stream) -> None:
     """Say that nothing more will come and wait for the client to close. The connection is left for its owner to close."""
-    until = monotonic() + LINGER
     with suppress(RequestFailed):
         stream.shutdown()
-        read = 0
-        while read < LINGER_BYTES and (data := stream.read(until=until)):
+        until = monotonic() + LINGER
+        # The answer is on its way yet: to look before waiting would find nothing.
+        read = len(stream.read(until=until, expect_wait=True))
+        while 0 < read < LINGER_BYTES and (data := stream.read(until=until)):
             read += len(data)

@@ -15,7 +15,7 @@ from _socket import socket as Socket  # noqa: N812 - it is a class
 from collections.abc import Callable
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from logging import INFO, WARNING, getLogger
-from socket import IPPROTO_TCP, MSG_PEEK, SOCK_STREAM, TCP_NODELAY
+from socket import MSG_PEEK, SOCK_STREAM
 from typing import Any
 
 from filterd.net.greenlets import Batch, Crew, Stop
@@ -84,7 +84,9 @@ class Connection(Stream):
         """The address that was connected to and the client's; None when that is not known, or no longer."""
         header = self.header
         if header is None or header.is_local:
-            return super().ends()
+            # The client's is the one that `accept` has told.
+            ours = self.listener.own_address
+            return super().ends() if ours is None or self.client is None or self.sock is None else (ours, self.client)
         return None if self.client is None or header.destination is None else (header.destination, self.client)
 
     def forwarded(self, header: Header) -> None:
@@ -170,6 +172,8 @@ class Listener:
         bound = sock.getsockname()
         self.address: Address = bound if isinstance(bound, str) else (str(bound[0]), int(bound[1]))
         """Where it listens; with port 0 asked for, the port that was given."""
+        self.own_address = None if isinstance(bound, str) or bound[0] in ("0.0.0.0", "::") else self.address  # noqa: S104 - compared
+        """Of each of its connections; None where each must be asked for its own."""
         self.open = 0
         self.accepted = 0
         self.draining = False
@@ -214,7 +218,6 @@ class Listener:
         sock = Socket(self._family, SOCK_STREAM, 0, fileno=descriptor)
         sock.setblocking(False)
         if isinstance(peer, tuple):
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             client: Address = (peer[0], peer[1])
             name = peer_name(client)
         else:

@@ -17,6 +17,7 @@ from socket import (
     AF_INET,
     AF_INET6,
     AF_UNIX,
+    IPPROTO_TCP,
     SO_PEERCRED,
     SO_REUSEADDR,
     SOCK_CLOEXEC,
@@ -24,6 +25,7 @@ from socket import (
     SOCK_NONBLOCK,
     SOCK_STREAM,
     SOL_SOCKET,
+    TCP_NODELAY,
 )
 from stat import S_ISSOCK
 
@@ -79,6 +81,8 @@ def open_socket(address: Address, *, mode: int | None = None, backlog: int | Non
                 os.umask(before)
         else:
             sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            # Linux hands this down to every connection that is accepted, which spares a system call for each.
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             sock.bind(address)
         if backlog is not None:
             sock.listen(backlog)

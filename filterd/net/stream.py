@@ -233,6 +233,9 @@ class Stream:
         sock, self.sock = self.sock, None
         if sock is None:
             return
+        if self._reader is None and self._writer is None:
+            sock.close()
+            return
         watchers = [watcher for watcher in (self._reader, self._writer) if watcher is not None]
         self._reader = self._writer = None
         if any(watcher.active for watcher in watchers):

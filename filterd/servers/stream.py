@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from logging import INFO, getLogger
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 from filterd.mail.ip import network_of
 from filterd.net.backend import Backend
@@ -27,11 +27,13 @@ from filterd.net.listen import Connection
 from filterd.net.stream import Stream
 from filterd.outcome import Failure, RequestFailed
 from filterd.proto.channel import LIMIT
-from filterd.task.txn import Ended, Session, Stage
+from filterd.task.txn import STAGES, Ended, Session, Stage
 
 __all__ = ["Actions", "StreamCounts", "StreamLimits", "StreamServer"]
 
 log = getLogger("filterd.stream")
+
+SERVICE: Final[Stage] = "tcp.service"
 
 
 class Actions(Protocol):
@@ -93,6 +95,8 @@ class StreamServer:
         self.backend = backend
         self.limits = StreamLimits() if limits is None else limits
         self.counts = StreamCounts()
+        self.stages = frozenset(stage for stage in (*STAGES, SERVICE) if actions.has(stage))
+        """Those in which there is anything to run."""
         self._addresses: dict[str, int] = {}
 
     def serve(self, connection: Connection) -> None:
@@ -156,7 +160,7 @@ class _Served:
         self.failure: Failure | None = None
         self.is_unreachable = self.is_cut = False
         self.request_seconds: float | None = None
-        self.other = _OtherSide(self)
+        self.other: _OtherSide | None = None
 
     def run(self) -> None:
         try:
@@ -170,11 +174,11 @@ class _Served:
             self._end()
 
     def _stages(self) -> None:
-        exchange = self.exchange
-        if not self._goes_on("tcp.accept"):
+        exchange, stages = self.exchange, self.server.stages
+        if "tcp.accept" in stages and not self._goes_on("tcp.accept"):
             return
-        if self.server.actions.has("tcp.service"):
-            self._goes_on("tcp.service")
+        if SERVICE in stages:
+            self._goes_on(SERVICE)
             return
         goes_on = self._goes_on("tcp.request")
         self.request_seconds = monotonic() - self.began
@@ -182,16 +186,17 @@ class _Served:
             return
         exchange.reach_server(exchange.deadline)
         exchange.request.pump(exchange.deadline)
-        self.other.join()
+        self._join_other()
 
     def _goes_on(self, stage: Stage) -> bool:
         verdict = self.server.actions.run(stage, self.session)
         if verdict is not None:
             self.session.finish(verdict)
             return False
-        if not self.exchange.ended:
-            self.exchange.check()
-        return not self.exchange.ended
+        exchange = self.exchange
+        if exchange.broken is not None and not exchange.ended:
+            exchange.check()
+        return not exchange.ended
 
     def _connect(self, until: float) -> Stream:
         assert self.server.backend is not None
@@ -201,12 +206,17 @@ class _Served:
             self.is_unreachable = True
             raise
         self.is_unreachable = False
+        self.other = _OtherSide(self)
         self.other.add(self._respond)
         return stream
 
+    def _join_other(self) -> None:
+        if self.other is not None:
+            self.other.join()
+
     def _respond(self) -> None:
         response, deadline = self.exchange.response, self.exchange.deadline
-        if self.server.actions.has("tcp.response") and not self.session.accepted:
+        if "tcp.response" in self.server.stages and not self.session.accepted:
             response.fill(deadline)
             verdict = self.server.actions.run("tcp.response", self.session)
             if verdict is not None:
@@ -234,16 +244,19 @@ class _Served:
     def _end(self) -> None:
         session = self.session
         session.finish()
-        self.other.join()
+        self._join_other()
         try:
             if not self.is_cut:
                 self._part()
         finally:
             self.connection.close()
             try:
-                self.server.actions.run("tcp.close", session)
+                if "tcp.close" in self.server.stages:
+                    self.server.actions.run("tcp.close", session)
             finally:
                 self._count()
+                self.exchange.forget()
+                self.other = None
 
     def _part(self) -> None:
         """The last word for the client, unless it is to get none or has gone."""

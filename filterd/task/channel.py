@@ -8,7 +8,6 @@ Promises:
 """
 
 from time import monotonic
-from typing import Protocol
 
 from filterd.net.exchange import Direction
 from filterd.net.stream import failed
@@ -23,22 +22,15 @@ class PhaseError(RuntimeError):
     """A channel was read in a stage that it does not belong to."""
 
 
-class Owner(Protocol):
-    """The stage that a channel is given to."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def deadline(self) -> Deadline: ...
-
-
 class Channel:
-    """`txn.req` or `txn.res`. `is_response`: it leads from the server to the client."""
+    """`txn.req` or `txn.res` of a stage. `is_response`: it leads from the server to the client."""
 
-    __slots__ = ("_direction", "_txn", "is_response", "readable")
+    __slots__ = ("_deadline", "_direction", "_stage", "is_response", "readable")
 
-    def __init__(self, txn: Owner, direction: Direction, *, is_response: bool, readable: bool) -> None:
-        self._txn = txn
+    def __init__(self, stage: str, deadline: Deadline, direction: Direction, *, is_response: bool, readable: bool) -> None:
+        # Not the txn: a circle would be left to the garbage collector, with the connection and its buffers.
+        self._stage = stage
+        self._deadline = deadline
         self._direction = direction
         self.is_response = is_response
         self.readable = readable
@@ -170,7 +162,7 @@ class Channel:
             name, whole, where = (
                 ("res", "response", "tcp.response") if self.is_response else ("req", "request", "tcp.request and in services")
             )
-            raise PhaseError(f"txn.{name}.{verb}() in stage {self._txn.stage}: the {whole} can be read in {where} only")
+            raise PhaseError(f"txn.{name}.{verb}() in stage {self._stage}: the {whole} can be read in {where} only")
         return self._direction.buffer
 
     def _wait(self, count: int, timeout: float | None) -> None:
@@ -182,7 +174,7 @@ class Channel:
             pass
 
     def _until(self, timeout: float | None) -> float:
-        end = self._txn.deadline.end
+        end = self._deadline.end
         return end if timeout is None else min(end, monotonic() + timeout)
 
     def _failed(self, text: str) -> RequestFailed:

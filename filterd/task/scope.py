@@ -91,6 +91,10 @@ class Deadline:
     __slots__ = ("budget", "end")
 
     def __init__(self, budget: float) -> None:
+        self.renew(budget)
+
+    def renew(self, budget: float) -> None:
+        """Begin anew, for all who hold it."""
         self.budget = budget
         self.end = monotonic() + budget
 
@@ -173,6 +177,15 @@ class Jobs(Batch[Any]):
 
     def join(self) -> None:
         super().join()
+        if self.unasked:
+            self._tell_unasked()
+
+    def do(self, job: Any) -> None:
+        super().do(job)
+        if self.unasked:
+            self._tell_unasked()
+
+    def _tell_unasked(self) -> None:
         unasked, self.unasked = self.unasked, []
         for child in unasked:
             if not child.watched:

@@ -24,7 +24,7 @@ from filterd.net.listen import Connection
 from filterd.net.stream import Address
 from filterd.task.channel import Channel
 from filterd.task.rule_log import RuleLog
-from filterd.task.scope import Child, Deadline, Environment, Jobs, Scope, sleep
+from filterd.task.scope import Child, Environment, Scope, sleep
 from filterd.task.variables import Variables
 
 __all__ = ["STAGES", "Ended", "Session", "Stage", "Txn", "Word"]
@@ -65,15 +65,16 @@ class Session:
     ended: Ended | None = None
     running: list["Txn"] = field(default_factory=list)
     ends: tuple[Address, Address] | None = None
-    """The address that was connected to and the client's: kept, because a closed socket knows neither."""
+    """The address that was connected to and the client's: kept, because a closed socket does not know them all."""
 
     def __post_init__(self) -> None:
         self.ends = self.connection.ends()
 
     def finish(self, verdict: Ended | None = None) -> None:
         """No more bytes, and no more actions: what runs is stopped, what waits is woken. The first verdict counts."""
-        if self.ended is None:
-            self.ended = verdict
+        if self.ended is None and verdict is not None:
+            # Without the frames it came through, which hold all of this.
+            self.ended = verdict.with_traceback(None)
         self.exchange.end()
         for txn in self.running:
             txn.environment.crew.hub.loop.run_callback(txn.jobs.stop, Stop("the stream has ended", "cancelled"))
@@ -87,13 +88,14 @@ class Txn(Scope):
 
     def __init__(self, environment: Environment, session: Session, stage: Stage, budget: float) -> None:
         super().__init__(environment, session.id, budget)
-        self.jobs = Jobs(environment.crew, self)
         self.session = session
         self.stage: Stage = stage
         exchange = session.exchange
-        self.req = Channel(self, exchange.request, is_response=False, readable=stage in ("tcp.request", "tcp.service"))
+        deadline = self.deadline
+        is_request = stage in ("tcp.request", "tcp.service")
+        self.req = Channel(stage, deadline, exchange.request, is_response=False, readable=is_request)
         """From the client to the server."""
-        self.res = Channel(self, exchange.response, is_response=True, readable=stage == "tcp.response")
+        self.res = Channel(stage, deadline, exchange.response, is_response=True, readable=stage == "tcp.response")
         """From the server to the client."""
 
     def req_channel(self) -> Channel:
@@ -206,4 +208,4 @@ class Txn(Scope):
     def allow(self, seconds: float) -> None:
         """From now on so many seconds at most, and never more than the connection has left, which `tcp.close` comes after."""
         left = inf if self.stage == "tcp.close" else self.session.exchange.deadline - monotonic()
-        self.deadline = Deadline(max(min(seconds, left), 0.0))
+        self.deadline.renew(max(min(seconds, left), 0.0))

@@ -94,6 +94,22 @@ def test_what_is_under_way_is_answered_before_it_ends(tmp_path: Path, gate: Path
     assert lines[-2:] == ["ending: 10 messages under way, at most 16 s", "ended"]
 
 
+def test_the_collector_is_at_work_when_rules_are(tmp_path: Path) -> None:
+    """While a worker imports its own code it is not."""
+    source = """\
+        import gc
+        from filterd import Task, rule
+
+        LOADED = gc.isenabled()
+
+        @rule("COLLECTED")
+        def collected(task: Task) -> bool:
+            return LOADED and gc.isenabled()
+        """
+    with running_daemon(tmp_path, {"collected": source}) as daemon:
+        assert "COLLECTED" in daemon.scan(MAIL)["symbols"]
+
+
 def test_nobody_new_is_accepted_while_it_ends(tmp_path: Path, gate: Path, gated: dict[str, str]) -> None:
     def is_refused() -> bool:
         try:

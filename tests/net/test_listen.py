@@ -80,6 +80,27 @@ def test_connections_are_served_and_closed() -> None:
     assert (listener.accepted, listener.open) == (3, 0)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_connection_knows_both_its_ends_and_sends_without_delay(host: str) -> None:
+    seen: list[object] = []
+
+    def serve(connection: Connection) -> None:
+        assert connection.sock is not None
+        assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        seen.append(connection.ends())
+        connection.close()
+        seen.append(connection.ends())
+
+    listener = Listener(open_socket((host, 0)), serve, crew=Crew())
+    listener.start()
+    here = "::1" if ":" in host else "127.0.0.1"
+    with Client((here, int(listener.address[1]))) as client:
+        ours = client.sock.getsockname()[:2]
+        assert client.read_all() == b""
+    listener.drain(0.1)
+    assert seen == [((here, listener.address[1]), ours), None]
+
+
 def test_an_error_in_one_connection_is_logged_and_the_next_is_served(caplog: pytest.LogCaptureFixture) -> None:
     first = iter([True])
 
