@@ -74,6 +74,9 @@ class Link(NamedTuple):
     is_hidden: bool = False
 
 
+_new = tuple.__new__
+
+
 class Plain(NamedTuple):
     """The text with a newline before each block, and the links in order."""
 
@@ -134,7 +137,8 @@ def _links(html: str, texts: Sequence[str], names: Sequence[str], attributes: Se
         # In half of all mail every link is simple: taken together they cost a third.
         simple = _SIMPLE.findall(html)
         if len(simple) == count and "&" not in html:
-            return [Link(target, "a", " ".join(text[:SHOWN].split())) for target, text in simple]
+            # `Link(…)` is a function in Python: without it they cost a quarter less.
+            return [_new(Link, (target, "a", " ".join(text[:SHOWN].split()), False)) for target, text in simple]
         if len(simple) == count:
             return [Link(_value(target), "a", _shown(text)) for target, text in simple]
     links: list[Link] = []
