@@ -94,7 +94,11 @@ def read_plain(html: str) -> Plain | None:
     head, (of_html, _, of_body) = begin[0], begin.groups("")
     pieces = _TAG.split(html[begin.end() :])
     texts, names, attributes = pieces[::3], pieces[1::3], pieces[2::3]
-    if not _NAMES.issuperset(names):
+    # Every "<" must have been that of a tag.
+    if html.count("<", begin.end()) != len(names) or not _NAMES.issuperset(names):
+        return None
+    # A reference ends where its text ends: `&<b>amp;` is none.
+    if "&" in html and _ODD.search("<".join(texts)):
         return None
     kinds = set(zip(names, attributes, strict=True))
     others = head + "".join([written for name, written in kinds if name not in _LINKED])
@@ -109,8 +113,6 @@ def read_plain(html: str) -> Plain | None:
     pieces[1::3] = map(_LEFT.__getitem__, names)
     pieces[2::3] = [""] * len(names)
     text = "".join(pieces)
-    if "<" in text or ("&" in text and _ODD.search(text)):
-        return None
     return Plain(_unescaped(text), links)
 
 

@@ -169,6 +169,8 @@ def test_no_tree_is_needed(html: str) -> None:
         "x < y",
         "&hearts;",
         "&amp",
+        "&<b>amp;</b>",
+        "a&l<br>t;",
         '<p title="&hearts;">',
         '<html><head><meta content="0;url=http://e.example"></head>',  # leads elsewhere
         '<html background="x">',
