@@ -32,6 +32,9 @@ _FARTHEST = 4 * 1024 * 1024  # bytes in which the end of the fields is looked fo
 
 _TOKEN = bytes(range(33, 58)) + bytes(range(59, 127))  # RFC 5322 3.6.8
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+_LONG_FOLD = re.compile(rb"\n[ \t]+")
+_MANY_FOLDS = 32 * 1024  # bytes of one field that may hold too many of them
+_SHORT_FOLD = 4  # blanks
 MBOX_LINE = re.compile(rb"From (?![ \t]*:)")
 """How the line in front of a message in an mbox begins; else it is a field with a blank before its colon (RFC 5322 4.5)."""
 
@@ -96,7 +99,22 @@ class Header:
 
 
 def _value_of(raw: bytes) -> str:
-    return text_of(_FOLD.sub(b" ", raw) if b"\n" in raw else raw).strip()
+    return text_of(_unfolded(raw) if b"\n" in raw else raw).strip()
+
+
+def _unfolded(raw: bytes) -> bytes:
+    if len(raw) < _MANY_FOLDS:
+        return _FOLD.sub(b" ", raw)
+    # For 500 KB of folds the expression takes 20 ms and more. Replacing takes 1 ms for each blank that begins a line, and lines
+    # that begin with many are few.
+    raw = raw.replace(b"\r\n", b"\n")
+    for _ in range(_SHORT_FOLD):
+        raw = raw.replace(b"\n ", b"\n").replace(b"\n\t", b"\n")
+        if b"\n " not in raw and b"\n\t" not in raw:
+            break
+    else:
+        raw = _LONG_FOLD.sub(b"\n", raw)
+    return raw.replace(b"\n", b" ")
 
 
 class Headers:

@@ -20,6 +20,8 @@ from typing import Any, Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from filterd.mail.html_plain import SHOWN, Link, read_plain
+
 __all__ = ["HtmlText", "Link", "visible_text"]
 
 # What the tree builder gets: it is quadratic in the depth of the tree and in the attributes of one tag. Ordinary newsletters
@@ -118,18 +120,8 @@ _REFRESH = re.compile(
     r"\s*+[\d.]++\s*+[;,]?+\s*+(?:url\s*+=\s*+)?+[\"']?+(.*+)", re.IGNORECASE | re.DOTALL
 )  # WHATWG HTML 4.2.5.3
 _LINKS: Final = 2000
-_SHOWN: Final = 1024  # characters of a link's text
 # Links within links, which HTML forbids and SVG does not, repeat their text: this much of it is read.
 _SHOWN_ALL: Final = 512 * 1024
-
-
-class Link(NamedTuple):
-    """What an element of the name `tag` points to, as written, and the text a reader sees instead ("" if not of an `a`)."""
-
-    target: str
-    tag: str
-    text: str = ""
-    is_hidden: bool = False
 
 
 class HtmlText(NamedTuple):
@@ -150,6 +142,9 @@ class _TooMany(Exception):
 def visible_text(html: str) -> HtmlText:
     """The text a reader of `html` sees, one line for each block."""
     if _is_tame(html):
+        plain = read_plain(html.replace("\n", "\t").replace("\r", "\t"))
+        if plain is not None:
+            return HtmlText(_lines(plain.text), frozenset(), tuple(plain.links))
         with suppress(_TooMany):
             return _by_tree(html.encode("utf-8", "replace"))
     return _by_expressions(html)
@@ -194,7 +189,9 @@ def _tree_links(tree: LexborHTMLParser, lowered: bytes) -> list[Link]:
     found = [(node, node.attributes) for node in tree.tags("a")[: _LINKS + 1]]
     is_all = lowered.count(b"href") == sum(["href" in attributes for _, attributes in found])
     if not is_all or any(map(lowered.__contains__, _OTHER_LINKS)):
-        found = [(node, node.attributes) for node in tree.css(_LINKED)[:_LINKS]]
+        # An element that fits twice is given twice.
+        nodes = {node.mem_id: node for node in tree.css(_LINKED)[:_LINKS]}
+        found = [(node, node.attributes) for node in nodes.values()]
     for node, attributes in found[:_LINKS]:
         tag, text = node.tag or "", ""
         target = attributes.get("href")
@@ -202,7 +199,7 @@ def _tree_links(tree: LexborHTMLParser, lowered: bytes) -> list[Link]:
             if target and room > 0:
                 text = node.text()
                 room -= len(text)
-                text = " ".join(text[:_SHOWN].split())
+                text = " ".join(text[:SHOWN].split())
         elif tag == "meta":
             target = _refreshed(attributes.get("content") or "")
         elif target is None:
@@ -304,13 +301,13 @@ def _piece_links(pieces: list[str | Any]) -> list[Link]:
 
 def _text_until_end(pieces: list[str | Any], at: int) -> str:
     """The text of a link that begins with the text at `at`: to the next begin or end of a link, or as much as is shown."""
-    texts, room = [pieces[at]], _SHOWN - len(pieces[at])
+    texts, room = [pieces[at]], SHOWN - len(pieces[at])
     # The room shrinks with every tag, or many links that do not end would each be read to the end of the document.
     while room > 0 and at + 1 < len(pieces) and (pieces[at + 1] or "").lower() != "a":
         at += 3
         texts.append(pieces[at])
         room -= 1 + len(pieces[at])
-    return " ".join(_unescaped("".join(texts).replace("\0", "")[:_SHOWN]).split())
+    return " ".join(_unescaped("".join(texts).replace("\0", "")[:SHOWN]).split())
 
 
 def _unescaped(text: str) -> str:

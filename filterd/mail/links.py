@@ -18,7 +18,7 @@ from filterd.mail.headers import Headers
 from filterd.mail.html import Link
 from filterd.mail.mentions import Effort, address_of, find_mentions, is_bare_host
 from filterd.mail.text import TextPart
-from filterd.mail.urls import Url, absolute, nested_links, parse_url
+from filterd.mail.urls import Url, absolute, nested_links, parse_plain, parse_url
 
 __all__ = ["Links", "collect_links"]
 
@@ -110,15 +110,22 @@ class _Collection:
             if link in seen or "url_cap" in self.flags:
                 continue
             seen.add(link)
-            if link.tag == "base":
-                base = base or link.target
+            target, tag, shown, is_hidden = link
+            if tag == "base":
+                base = base or target
                 continue
-            target = link.target
             if target.startswith("http"):  # nearly all do
-                url = self._targeted(target, link, source)
+                flags = _IMAGE if tag in _IMAGES else ()
+                flags = (*flags, "hidden") if is_hidden else flags
+                # Most are plain: two calls fewer, and no string form to be made, are a quarter of their time.
+                plain = parse_plain(target, source, shown, flags) if target.isascii() else None
+                if plain is not None and "." not in shown:
+                    self._add(*plain)
+                    continue
+                url = self._parsed(target, source, shown=shown, flags=flags) if plain is None else plain[0]
             else:
                 url = self._linked(link, target.lstrip(), base, source)
-            if url is not None and link.tag in ("a", "area") and "." in link.text:
+            if url is not None and "." in shown and tag in ("a", "area"):
                 url = self._against_shown(url)
             self._add(url)
 
@@ -175,10 +182,11 @@ class _Collection:
             self.flags.add("idn_cap")
         return url
 
-    def _add(self, url: Url | None) -> None:
+    def _add(self, url: Url | None, key: str = "") -> None:
+        """`key` is the string form of `url`, where it is known."""
         if url is None:
             return
-        key = str(url)
+        key = key or str(url)
         known = self.urls.get(key)
         if known is not None:
             self._merge(key, known, url)

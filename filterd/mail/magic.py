@@ -43,6 +43,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"OggS", "audio/ogg"),
     (0, b"#!", "text/x-shellscript"),
 )
+# By the first byte, those that can still fit: looking at all of them takes three times as long.
+_POSSIBLE = tuple([row for row in _SIGNATURES if row[0] or row[1][0] == first] for first in range(256))
 # Named by what stands in the first entry of a zip archive.
 _ZIPPED = (
     (b"mimetypeapplication/", ""),  # OpenDocument and EPUB spell their type out
@@ -60,7 +62,7 @@ def detect_type(head: bytes) -> str | None:
     """The media type of the file that begins with `head` (512 bytes are enough), or None for one that is not known."""
     if head.startswith(b"PK\x03\x04"):
         return _zipped(head)
-    for offset, signature, kind in _SIGNATURES:
+    for offset, signature, kind in _POSSIBLE[head[0]] if head else ():
         if head.startswith(signature, offset):
             return kind
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")

@@ -59,8 +59,8 @@ def _parse(text: str) -> Structured:
             continue
         at = found.end()
         name, content = found[1].lower(), _content(found)
-        segment = _SEGMENT.fullmatch(name)
-        if segment is None or name == segment[1]:
+        segment = _SEGMENT.fullmatch(name) if "*" in name else None
+        if segment is None:
             # RFC 2047 in a parameter is against the standard, and common in names; a boundary may look like it by chance.
             plain.setdefault(name, decode_words(content) if name in _NAMES else content)
         else:

@@ -11,6 +11,7 @@ from filterd.mail.edits import edited, encode_words, rewritten_subject, with_bod
 from filterd.mail.headers import Headers, find_header_end
 from filterd.mail.hosts import read_host, registrable
 from filterd.mail.html import visible_text
+from filterd.mail.html_plain import read_plain
 from filterd.mail.ip import normalise_ip
 from filterd.mail.magic import detect_type
 from filterd.mail.mentions import find_mentions
@@ -219,13 +220,19 @@ def _charset(data: bytes) -> object:
 
 
 def _html(data: bytes) -> object:
-    found = visible_text(_text(data))
+    html = _text(data)
+    found = visible_text(html)
+    # What is read without a tree is what the tree says; a comment wants one.
+    if html.count("<") < 5000 and read_plain(html) is not None:
+        assert found == visible_text(html + "<!---->")
     writable([found.text, *(link.target for link in found.links), *(link.text for link in found.links)])
     return sorted(found.flags), min(len(found.links), 5), sorted({link.tag for link in found.links})[:10]
 
 
 _HTML_SEEDS = (
     b"<html><head><title>t</title><base href='http://b.example/'></head><body><p>a<br>b<a href=\"c\">d</a><img src=//e.example/f></body></html>",
+    b'<!DOCTYPE html><html><head><meta charset="utf-8"/><title>t</title></head><body class="c"><table><tr><td>x<b>y</b></td></tr></table>',
+    b'<p>a &amp; b<br><a href="http://h.example/?x=1&y=2">c<img src="i.png"/></a><a class="d" href="e">f <i>g</i></a></p></body></html>',
     b"<div style='display: none'>x</div><span hidden>y</span><font color=white style=\"font-size:0\">z</font><p style=visibility:hidden>w",
     b"<meta http-equiv=refresh content='0; url=http://g.example/'><form action=h><area href=i><!-- c --><script>j</script><style>k</style>",
     b"<![CDATA[x]]><svg><a xlink:href=y></svg><table><tr><td background=z>&amp;&#0;&#xd800;&notit;<plaintext>",

@@ -159,3 +159,11 @@ def test_the_end_is_where_a_plain_search_finds_it(data: bytes) -> None:
     lf, crlf = (b"\n" + data).find(b"\n\n"), (b"\n" + data).find(b"\n\r\n")
     found = min((at for at in (lf, crlf) if at >= 0), default=None)
     assert find_header_end(data, 0, len(data)).fields == (len(data) if found is None else found)
+
+
+@pytest.mark.parametrize("fold", [b"\n ", b"\r\n\t", b"\n \t \t", b"\r\n" + b" " * 50, b"\r\r\n  "])
+def test_a_thousand_folds_are_read_as_one_is(fold: bytes) -> None:
+    one = Headers(b"A: x" + fold + b"y").value("a")
+    assert one is not None
+    count = 40_000 // len(fold)
+    assert Headers(b"A: x" + (fold + b"y") * count).value("a") == "x" + one.removeprefix("x") * count

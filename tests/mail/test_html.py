@@ -233,3 +233,10 @@ HOSTILE = [
 def test_anything_becomes_lines_of_text(pieces: list[str], is_long: bool) -> None:
     text = visible_text("".join(pieces) + (TOO_MUCH if is_long else "")).text
     assert all(line == " ".join(line.split()) != "" for line in text.split("\n") if text)
+
+
+def test_an_element_with_two_links_is_listed_once(tail: str) -> None:
+    assert visible_text('<!-- --><a href="1" src="2">x</a><img src="3" href="4">' + tail).links == (
+        Link("1", "a", "x"),
+        Link("4", "img"),
+    )
