@@ -123,6 +123,8 @@ class Envelope:
     @lazy
     def flags(self) -> frozenset[str]:
         """The client's wishes: the names in `Flags`, and the headers that mean the same (`Pass: all` is `pass_all`, …)."""
+        if "flags" not in self.headers and _FLAG_HEADERS.keys().isdisjoint(self.headers):
+            return frozenset()
         flags = {flag.strip().lower() for value in self.headers.get("flags", ()) for flag in value.split(",")}
         for name, (wanted, flag) in _FLAG_HEADERS.items():
             values = self.headers.get(name)

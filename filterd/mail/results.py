@@ -225,8 +225,10 @@ class Results:
 
     def grow(self) -> None:
         """Let positive scores grow by the configured factor; once, when all rules have ended."""
+        if self.scoring.grow_factor <= 1.0:
+            return
         highest = max(self.scoring.thresholds.values(), default=0.0)
-        if self.scoring.grow_factor <= 1.0 or highest <= 0.0:
+        if highest <= 0.0:
             return
         positive = [hit for hit in self.symbols.values() if hit.score > 0.0]
         factor = self.scoring.grow_factor
