@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT, epoll
 
-__all__ = ["CLIENT_CORE", "Result", "Wrong", "exchange", "free_port", "holding", "ping", "run"]
+__all__ = ["ALL_CORES", "CLIENT_CORE", "SERVER_CORE", "Result", "Wrong", "exchange", "free_port", "holding", "ping", "run"]
 
-CLIENT_CORE = {1} if (os.cpu_count() or 1) > 1 else {0}
-"""Where the load and the servers that rules ask are; what is measured has a core of its own."""
+ALL_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, CLIENT_CORE = {ALL_CORES[0]}, {ALL_CORES[-1]}
+"""What is measured has a core of its own; the load and the servers that rules ask share another."""
 
 PATIENCE = 30.0
 """Seconds without any answer after which there is none."""
@@ -112,7 +113,6 @@ def run(
 
     One loop over raw sockets, so that little of what is measured is waiting for the load. Raises Wrong.
     """
-    os.sched_setaffinity(0, CLIENT_CORE)
     connection = "keep-alive" if keepalive else "close"
     head = f"POST /checkv2 HTTP/1.1\r\nHost: bench\r\nConnection: {connection}\r\nContent-Length: {len(raw)}\r\n\r\n"
     request = memoryview(head.encode() + raw)

@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.accounting import Tree
-from bench.load import Wrong, free_port, ping
+from bench.load import SERVER_CORE, Wrong, free_port, ping
 
-__all__ = ["SERVER_CORE", "Peer", "filterd", "found", "pinned", "rspamd"]
-
-SERVER_CORE = frozenset({0})
+__all__ = ["Peer", "filterd", "found", "pinned", "rspamd"]
 
 PATIENCE = 180.0
 """Seconds to start in, on a machine that may be busy."""

@@ -11,8 +11,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from statistics import median
 
-from bench.load import holding, run
-from bench.peers import Peer, filterd, rspamd
+from bench.load import CLIENT_CORE, holding, run
+from bench.peers import Peer, filterd, pinned, rspamd
 
 ROUNDS = 5
 MESSAGES = 960
@@ -66,7 +66,7 @@ def message(size: int) -> bytes:
 def main() -> None:
     print(f"medians of {ROUNDS} rounds of {MESSAGES} messages, CPU in µs a message")
     print(" ".join(f"{name:>10}" for name in ("bytes", "rspamd", "filterd", "ratio")))
-    with rspamd() as other, filterd(RULE) as ours:
+    with pinned(CLIENT_CORE), rspamd() as other, filterd(RULE) as ours:
         for size in (2_000, 12_000, 200_000):
             raw = message(size)
             run(other.port, raw, 160, CONNECTIONS, holding(b'"action"'))

@@ -2,7 +2,6 @@
 they should have been.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from typing import TypeVar
 import orjson
 
 from bench.backends import Backends
-from bench.load import Result, Wrong, run
-from bench.peers import SERVER_CORE, Peer, filterd, rspamd
+from bench.load import ALL_CORES, SERVER_CORE, Result, Wrong, run
+from bench.peers import Peer, filterd, rspamd
 from bench.reading import message
 from bench.speed_scenarios import Load, Scenario
 
@@ -181,7 +180,7 @@ def measured(
     scenario: Scenario, budget: Budget, backends: Backends, *, peers: tuple[str, ...] = ("rspamd", "filterd")
 ) -> list[Row]:
     """The rows of a scenario. What went wrong is in a row's `error`."""
-    cores = SERVER_CORE if scenario.workers == 1 else range(os.cpu_count() or 1)
+    cores = SERVER_CORE if scenario.workers == 1 else ALL_CORES
     measures: dict[tuple[str, Load], Measure] = {}
     with ExitStack() as stack:
         if "rspamd" in peers:

@@ -69,8 +69,8 @@ class Scenario:
         if backends is None:
             return f"[modules.bench]\n{table}"
         resolver = backends.outside if "outside" in style else "127.0.0.1"
-        servers = f'[dns]\nnameservers = "{resolver}:{backends.names}"\nmax_requests = 1000\n[redis]\nservers = "127.0.0.1:{backends.redis}"\n'
-        return f"{servers}[modules.bench]\n{table}"
+        names = f'nameservers = "{resolver}:{backends.names}"\nmax_requests = 1000\n'
+        return f'[dns]\n{names}[redis]\nservers = "127.0.0.1:{backends.redis}"\n[modules.bench]\n{table}'
 
     def lua(self, backends: Backends | None) -> str:
         """The rules for Rspamd."""

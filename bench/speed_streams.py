@@ -10,8 +10,8 @@ import gevent
 from gevent import socket
 
 from bench.backends import Backends
-from bench.load import Result, Wrong
-from bench.peers import SERVER_CORE, pinned
+from bench.load import SERVER_CORE, Result, Wrong
+from bench.peers import pinned
 from bench.speed_rounds import SETTLING, Budget, Measure, Round, Row, in_turn, rest_of
 from bench.streams import Program, filterd, haproxy
 
