@@ -132,7 +132,7 @@ def running_backends() -> Iterator[Backends]:
 
         redis_options = ["--port", str(redis), "--bind", "127.0.0.1", "--dir", home, "--save", "", "--appendonly", "no"]
         for command, port in (
-            ([found("nginx", "nginx-light"), "-p", home, "-c", write("nginx.conf", NGINX)], web),
+            ([found("nginx", "nginx-light"), "-e", f"{home}/error.log", "-p", home, "-c", write("nginx.conf", NGINX)], web),
             ([found("unbound", "unbound"), "-d", "-c", write("unbound.conf", UNBOUND)], names),
             ([found("redis-server", "redis-server"), *redis_options], redis),
             ([sys.executable, "-m", "bench.backends", str(slow), str(tcp)], tcp),

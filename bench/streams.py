@@ -319,4 +319,4 @@ def main() -> None:
             if program is not None:
                 for kind, cost in ours.items():
                     theirs = short(program, kind)
-                    print(f"{kind}: {cost:.0f} µs here, {theirs:.0f} µs in HAProxy's Lua: {cost / theirs:.2f} times")
+                    print(f"{kind}: {cost:.0f} µs here, {theirs:.0f} µs in HAProxy's Lua: {cost / max(theirs, 1):.2f} times")
