@@ -2,6 +2,7 @@
 #
 #   make PYTHON=python3.13 …    another interpreter for the virtual environment
 #   make test ARGS="tests/mail -k date"    a part of the suite
+#   make bench ARGS="speed --rounds 5 --only S0,S1"    one measurement; without a name, the speed beside Rspamd
 #   make fuzz ARGS="message --seconds 600" inputs made to break one parser; without a name, all of them
 
 PYTHON ?= python3

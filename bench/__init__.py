@@ -1,1 +1,1 @@
-"""Measurements of the running daemon. `make bench` runs them all; none of them is part of the test suite."""
+"""Measurements of the running daemon. `make bench` measures the speed; `python -m bench NAME` any other."""

@@ -1,30 +1,31 @@
 """The servers that are measured: filterd and Rspamd, each on a port of its own, pinned to one core."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+from bench.accounting import Tree
+from bench.load import SERVER_CORE, Wrong, free_port, ping
 
-from bench.load import free_port, ping
+__all__ = ["Peer", "filterd", "found", "pinned", "rspamd"]
 
-__all__ = ["Peer", "filterd", "rspamd"]
-
-SERVER_CORE = {0}
+PATIENCE = 180.0
+"""Seconds to start in, on a machine that may be busy."""
 
 FILTERD = """\
 [listen.scan]
 protocol = "http"
 bind = "127.0.0.1:PORT"
 [rules]
-paths = "rules.py"
+paths = "rules"
 [workers]
-count = 1
+count = COUNT
 [log]
 level = "error"
 """
@@ -39,79 +40,108 @@ options {
   history_file = "FOLDER/history";
   cache_file = "FOLDER/symbols.cache";
   hs_cache_dir = "FOLDER";
-  dns { nameserver = ["127.0.0.1:53"]; }
+  dns { nameserver = ["NAMESERVER"]; }
+  dns_max_requests = 1000;
 }
 logging { type = "file"; filename = "FOLDER/log"; level = "error"; }
 actions { reject = 15; add_header = 6; greylist = 4; }
-worker "normal" { bind_socket = "127.0.0.1:PORT"; count = 1; }
+worker "normal" { bind_socket = "127.0.0.1:PORT"; count = COUNT; }
+lua = "FOLDER/rules.lua";
+MORE
 """
 
 
-class Peer:
+class Peer(Tree):
     """A running server: `port`, and what its processes have used."""
 
     def __init__(self, name: str, port: int, pid: int) -> None:
+        super().__init__(pid)
         self.name = name
         self.port = port
-        self._process = psutil.Process(pid)
 
-    def cpu(self) -> float:
-        """Seconds of CPU, user and system, of the whole process tree."""
-        total = 0.0
-        for process in self._tree():
-            times = process.cpu_times()
-            total += times.user + times.system
-        return total
 
-    def memory(self) -> int:
-        """Bytes resident, of the largest process of the tree."""
-        return max(process.memory_info().rss for process in self._tree())
-
-    def _tree(self) -> list[psutil.Process]:
-        return [self._process, *self._process.children(recursive=True)]
+def found(program: str, package: str) -> str:
+    """The path of a program; SystemExit names the Debian package of one that is not there."""
+    path = shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]))
+    if path is None:
+        raise SystemExit(f"{program} is not installed (Debian package {package})")
+    return path
 
 
 @contextmanager
-def _running(name: str, command: list[str], port: int) -> Iterator[Peer]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def pinned(cores: Collection[int]) -> Iterator[None]:
+    """What is started in this block stays on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
-        os.sched_setaffinity(process.pid, SERVER_CORE)
-        deadline = time.monotonic() + 60  # Rspamd compiles its patterns at its first start
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _running(name: str, command: list[str], port: int, cores: Collection[int], log: Path) -> Iterator[Peer]:
+    with log.open("wb") as printed, pinned(cores):
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + PATIENCE  # Rspamd compiles its patterns at its first start
         while not ping(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{name} did not start")
+                raise Wrong(f"{name} did not start: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
-        peer = Peer(name, port, process.pid)
-        for child in peer._tree():
-            child.cpu_affinity(sorted(SERVER_CORE))
-        yield peer
+        yield Peer(name, port, process.pid)
     finally:
         process.terminate()
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
 
 @contextmanager
-def filterd(rules: str) -> Iterator[Peer]:
-    """Filterd with one rule file, as source text."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        conf = Path(folder) / "filterd.toml"
-        conf.write_text(FILTERD.replace("PORT", str(port)))
-        (Path(folder) / "rules.py").write_text(rules)
-        with _running("filterd", [sys.executable, "-m", "filterd", "run", "-c", str(conf)], port) as peer:
+def filterd(
+    rules: str | Sequence[str] = (),
+    toml: str = "",
+    *,
+    name: str = "filterd",
+    workers: int = 1,
+    cores: Collection[int] = SERVER_CORE,
+) -> Iterator[Peer]:
+    """Filterd with rule files, as source texts, and more lines of configuration."""
+    with tempfile.TemporaryDirectory() as home:
+        folder, port = Path(home), free_port()
+        conf = folder / "filterd.toml"
+        conf.write_text(FILTERD.replace("PORT", str(port)).replace("COUNT", str(workers)) + toml)
+        (folder / "rules").mkdir()
+        for number, source in enumerate([rules] if isinstance(rules, str) else rules):
+            (folder / "rules" / f"rules{number}.py").write_text(source)
+        command = [sys.executable, "-m", "filterd", "run", "-c", str(conf)]
+        with _running(name, command, port, cores, folder / "printed") as peer:
             yield peer
 
 
 @contextmanager
-def rspamd() -> Iterator[Peer]:
-    """Rspamd without a rule or filter: it parses each message whole all the same."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        Path(folder).chmod(0o755)
-        conf = Path(folder) / "rspamd.conf"
-        conf.write_text(RSPAMD.replace("FOLDER", folder).replace("PORT", str(port)))
-        with _running("rspamd", ["rspamd", "-f", "-i", "-c", str(conf)], port) as peer:
+def rspamd(
+    lua: str = "",
+    more: str = "",
+    *,
+    nameserver: str = "127.0.0.1:53",
+    name: str = "rspamd",
+    workers: int = 1,
+    cores: Collection[int] = SERVER_CORE,
+) -> Iterator[Peer]:
+    """Rspamd with rules in Lua and no module or filter: it parses each message whole all the same."""
+    program = found("rspamd", "rspamd")
+    with tempfile.TemporaryDirectory() as home:
+        folder, port = Path(home), free_port()
+        folder.chmod(0o755)
+        words = {"FOLDER": home, "PORT": str(port), "COUNT": str(workers), "NAMESERVER": nameserver, "MORE": more}
+        text = RSPAMD
+        for word, value in words.items():
+            text = text.replace(word, value)
+        conf = folder / "rspamd.conf"
+        conf.write_text(text)
+        (folder / "rules.lua").write_text(lua)
+        with _running(name, [program, "-f", "-i", "-c", str(conf)], port, cores, folder / "printed") as peer:
             yield peer

@@ -6,29 +6,20 @@ ratios.
 """
 
 import random
+from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
 from statistics import median
 
-from bench.load import run
-from bench.peers import Peer, filterd, rspamd
+from bench.load import CLIENT_CORE, holding, run
+from bench.peers import Peer, filterd, pinned, rspamd
 
 ROUNDS = 5
 MESSAGES = 960
 CONNECTIONS = 16
 
-RULE = """\
-from filterd import Task, rule
-
-
-@rule("READ_ALL", score=1.0)
-def read_all(task: Task) -> tuple[bool, int, int, int, int]:
-    message = task.message
-    words = sum(len(part.words) for part in message.text_parts)
-    html = sum(part.is_html for part in message.text_parts)
-    names = [(one.filename, one.detected_type) for one in message.attachments]
-    return bool(message.subject), words + html, len(message.urls), len(message.emails), len(names)
-"""
-
+RULE = Path(__file__).with_name("speed_rules").joinpath("read_all.py").read_text()
+READ = holding(b'"READ_ALL"')
 WORDS = "the quick brown fox jumps over a lazy dog while mail filters read every word of each letter they are given".split()
 
 
@@ -75,19 +66,19 @@ def message(size: int) -> bytes:
 def main() -> None:
     print(f"medians of {ROUNDS} rounds of {MESSAGES} messages, CPU in µs a message")
     print(" ".join(f"{name:>10}" for name in ("bytes", "rspamd", "filterd", "ratio")))
-    with rspamd() as other, filterd(RULE) as ours:
+    with pinned(CLIENT_CORE), rspamd() as other, filterd(RULE) as ours:
         for size in (2_000, 12_000, 200_000):
             raw = message(size)
-            run(other.port, raw, 160, CONNECTIONS)
-            run(ours.port, raw, 160, CONNECTIONS, b'"READ_ALL"')
-            rounds = [(_cost(other, raw, b'"action"'), _cost(ours, raw, b'"READ_ALL"')) for _ in range(ROUNDS)]
+            run(other.port, raw, 160, CONNECTIONS, holding(b'"action"'))
+            run(ours.port, raw, 160, CONNECTIONS, READ)
+            rounds = [(_cost(other, raw, holding(b'"action"')), _cost(ours, raw, READ)) for _ in range(ROUNDS)]
             ratio = median(theirs / mine for theirs, mine in rounds)
             theirs, mine = (median(column) for column in zip(*rounds, strict=True))
             print(f"{len(raw):>10} {theirs:>10.0f} {mine:>10.0f} {ratio:>10.2f}")
         print(f"memory: rspamd {other.memory() // 2**20} MiB, filterd {ours.memory() // 2**20} MiB (largest process)")
 
 
-def _cost(peer: Peer, raw: bytes, expect: bytes) -> float:
+def _cost(peer: Peer, raw: bytes, check: Callable[[bytes], None]) -> float:
     before = peer.cpu()
-    run(peer.port, raw, MESSAGES, CONNECTIONS, expect)
+    run(peer.port, raw, MESSAGES, CONNECTIONS, check)
     return (peer.cpu() - before) / MESSAGES * 1e6

@@ -76,7 +76,7 @@ class Question:
     def got(self, value: Any, right: Any = None) -> None:
         """`right` is what the value must be: the text of the question where nothing is said."""
         if isinstance(value, Failure):
-            outcome, detail = value.kind, str(value)
+            outcome, detail = str(value.kind), str(value)
         elif value == (self.text if right is None else right):
             outcome, detail = "right", ""
         elif value is None:
@@ -207,10 +207,10 @@ def redis_callbacks(task: Task) -> None:
     one = Question(task, "redisselect", NO_FAULTS)
     try:
         conn = redis.connect(REDIS).unwrap()
-        for command, args in (
-            ("SELECT", [1]),
-            ("SET", ["mine:" + one.text, one.text, "EX", 60]),
-            ("GET", ["mine:" + one.text]),
+        for command, *args in (
+            ("SELECT", "1"),
+            ("SET", "mine:" + one.text, one.text, "EX", "60"),
+            ("GET", "mine:" + one.text),
         ):
             conn.add_cmd(command, args)
             value = conn.exec().unwrap()
@@ -249,6 +249,7 @@ def tcp_straight(task: Task) -> None:
             one.got(outcome[1])
             break
     else:
+        assert isinstance(outcome, bytes)
         one.got(outcome.decode())
 
 

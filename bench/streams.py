@@ -13,7 +13,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import psutil
 from gevent import socket
 from gevent.event import Event
 
+from bench.accounting import Tree
 from bench.load import free_port
 
 __all__ = ["main"]
@@ -83,26 +83,16 @@ frontend ask
 """
 
 
-@dataclass
-class Program:
-    """A running process and its ports."""
+class Program(Tree):
+    """A running process, its children, and its ports."""
 
-    pid: int
-    ports: dict[str, int]
-
-    @property
-    def cpu(self) -> float:
-        """Seconds of CPU that it has used, by the process's own clock: ticks are too coarse for short runs."""
-        return time.clock_gettime((~self.pid << 3) | 2)
-
-    def memory(self, key: str = "VmRSS") -> float:
-        """MiB it has now; with `VmHWM` the most it has had."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(key)) / 1024
+    def __init__(self, pid: int, ports: dict[str, int]) -> None:
+        super().__init__(pid)
+        self.ports = ports
 
     @property
     def descriptors(self) -> int:
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.pids)
 
     def close_wait(self) -> int:
         """Sockets at its ports that nobody closes."""
@@ -242,7 +232,7 @@ def transfers(program: Program, current: list[Transfer]) -> None:
             for first in ("client", "server", "both"):
                 one = Transfer(slow_reader=slow_reader, slow_writer=slow_writer, first=first)
                 current[:] = [one]
-                began, cpu = time.perf_counter(), program.cpu
+                began, cpu = time.perf_counter(), program.cpu()
                 with socket.create_connection(("127.0.0.1", program.ports["transfer"])) as sock:
                     one.side(sock, "client")
                 while len(one.told) < 2:
@@ -253,7 +243,7 @@ def transfers(program: Program, current: list[Transfer]) -> None:
                     f"{2 * expected / 2**20:7.0f} MiB, reader {'slow' if slow_reader else 'fast'}, "
                     f"writer {'slow' if slow_writer else 'fast'}, first to end: {first:6} "
                     f"{'unchanged' if is_whole else f'WRONG {one.told}'}, {2 * expected / spent / 2**20:5.0f} MiB/s, "
-                    f"CPU {program.cpu - cpu:.2f} s, at most {program.memory('VmHWM'):.0f} MiB"
+                    f"CPU {program.cpu() - cpu:.2f} s, at most {program.peak() / 2**20:.0f} MiB"
                 )
                 if not is_whole:
                     raise SystemExit("a stream did not arrive unchanged")
@@ -270,14 +260,14 @@ def idle(program: Program) -> None:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         opened.append(sock)
-    cpu = program.cpu
+    cpu = program.cpu()
     gevent.sleep(2)
-    cost = program.cpu - cpu
+    cost = program.cpu() - cpu
     for sock in opened:
         sock.sendall(b"y")
         assert sock.recv(1) == b"y"
         sock.close()
-    each = (program.memory() - before) * 1024 / IDLE
+    each = (program.memory() - before) / 1024 / IDLE
     print(f"{IDLE} idle streams: {each:.1f} KiB each, {cost * 500:.1f} ms of CPU a second")
 
 
@@ -298,10 +288,10 @@ def short(program: Program, kind: str, *, sends: bytes = b"", ends: bool = False
 
     client(20)
     gevent.sleep(0.2)
-    before, cpu, began = program.descriptors, program.cpu, time.perf_counter()
+    before, cpu, began = program.descriptors, program.cpu(), time.perf_counter()
     gevent.joinall([gevent.spawn(client, SHORT // AT_ONCE) for _ in range(AT_ONCE)], raise_error=True)
     spent = time.perf_counter() - began
-    each = (program.cpu - cpu) / (SHORT // AT_ONCE * AT_ONCE) * 1e6
+    each = (program.cpu() - cpu) / (SHORT // AT_ONCE * AT_ONCE) * 1e6
     gevent.sleep(0.5)
     left = program.descriptors - before
     print(
@@ -331,4 +321,4 @@ def main() -> None:
             if program is not None:
                 for kind, cost in ours.items():
                     theirs = short(program, kind)
-                    print(f"{kind}: {cost:.0f} µs here, {theirs:.0f} µs in HAProxy's Lua: {cost / theirs:.2f} times")
+                    print(f"{kind}: {cost:.0f} µs here, {theirs:.0f} µs in HAProxy's Lua: {cost / max(theirs, 1):.2f} times")

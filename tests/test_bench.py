@@ -1,0 +1,93 @@
+"""The benchmark of speed measures what it says: its rules load, its replies are right, and it refuses rounds that are not."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.backends import Backends, running_backends
+from bench.load import Wrong
+from bench.speed import table
+from bench.speed_rounds import Budget, checking, compare, measured
+from bench.speed_scenarios import SCENARIOS, Scenario
+from tests.support.daemon import ROOT
+from tests.support.partners import require
+
+KINDS = ("headers", "web", "names", "store", "talk", "read_all", "many", "lookups")
+EVERYTHING = Scenario("all", "all kinds of rules", None, dict.fromkeys(KINDS, 2), keepalive=True)
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+ASKED_NOTHING = dict.fromkeys(
+    "web,web connections,slow,slow connections,names,names by tcp,redis,tcp,tcp connections".split(","), 0
+)
+
+
+@pytest.mark.parametrize("style", ["", "many", "callbacks"])
+def test_the_rules_of_every_style_load(tmp_path: Path, style: str) -> None:
+    (tmp_path / "rules").mkdir()
+    for kind, source in zip(KINDS, EVERYTHING.sources(style), strict=True):
+        (tmp_path / "rules" / f"{kind}.py").write_text(source)
+    conf = tmp_path / "filterd.toml"
+    conf.write_text('[rules]\npaths = "rules"\n' + EVERYTHING.toml(style, None))
+    ran = subprocess.run(
+        [sys.executable, "-m", "filterd", "rules", "-c", conf], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert {symbol for symbol in EVERYTHING.symbols() if symbol not in ran.stdout} == set()
+
+
+@pytest.fixture(scope="module")
+def backends() -> Iterator[Backends]:
+    for program, package in (("nginx", "nginx-light"), ("unbound", "unbound"), ("redis-server", "redis-server")):
+        require(program, package=package)
+    with running_backends() as started:
+        yield started
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["S0", "S5"])
+def test_a_round_has_right_replies_and_backends_that_were_asked(name: str, backends: Backends) -> None:
+    rows = measured(BY_NAME[name], Budget(1, messages=20), backends, peers=("filterd",))
+    assert [row.error for row in rows] == ["", ""]
+    assert [len(row.ours.latencies) for row in rows] == [20, 20]
+
+
+def test_a_row_without_the_right_replies_fails(backends: Backends) -> None:
+    no_redis = replace(backends, redis=backends.web)
+    (row, _) = measured(BY_NAME["S5"], Budget(1, messages=4), no_redis, peers=("filterd",))
+    assert "missing ['STORE_0']" in row.error
+    assert "FAILED: filterd: Wrong: missing" in table([row], [])
+
+
+def test_a_reply_must_have_its_symbols_and_no_others() -> None:
+    check = checking({"A"})
+    check(orjson.dumps({"symbols": {"A": {}}, "messages": {}}))
+    wrong: tuple[tuple[dict[str, object], dict[str, str]], ...] = (
+        ({}, {}),
+        ({"A": {}, "B": {}}, {}),
+        ({"A": {}}, {"rule_failures": "A: no"}),
+    )
+    for symbols, messages in wrong:
+        with pytest.raises(Wrong):
+            check(orjson.dumps({"symbols": symbols, "messages": messages}))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "problem"),
+    [
+        ("S2", {"web": 99, "web connections": 99}, "99 requests where 100 were due"),
+        ("S2", {"web": 100, "web connections": 50}, "50 connections for 100 requests, where each"),
+        ("S2K", {"web": 100, "web connections": 100}, "which were to be kept"),
+        ("S4", {"names": 4999}, "4999 requests where 5000 were due"),
+        ("S4", {"names": 6000}, "6000 requests where 5000 were due"),
+        ("S4", {"names": 5000}, "5000 of 5000 lookups went by UDP"),
+        ("S5", {"redis": 0}, "0 requests where 100 were due"),
+        ("S6", {"tcp": 101, "tcp connections": 101}, "101 requests where 100 were due"),
+    ],
+)
+def test_backends_that_were_asked_something_else_spoil_a_round(name: str, asked: dict[str, int], problem: str) -> None:
+    with pytest.raises(Wrong, match=problem):
+        compare(ASKED_NOTHING | asked, BY_NAME[name], 100, 4, by_tcp=True if name == "S4" else None)
