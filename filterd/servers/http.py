@@ -75,15 +75,19 @@ class HttpServer:
         """Answer requests until the client or a fault ends it; `data` has been read already."""
         parser = http1.RequestParser(max_body=self.max_message if self.is_heard(connection) else UNHEARD_BYTES)
         until = monotonic() + self.timeout
+        answered = False
         while True:
             if data is None:
-                data = connection.read(until=until)
+                # Who has had an answer waits for his turn, be his next request there or not: others have theirs meanwhile.
+                data = connection.read(until=until, expect_wait=answered)
             if not connection.busy:
                 connection.busy = True
                 until = monotonic() + self.timeout
             try:
                 requests = parser.feed(data)
-                for request in requests:
+                for number, request in enumerate(requests):
+                    if number:
+                        _let_others_run()
                     reply, keep = self._answer(request, connection)
                     connection.write(reply, until=monotonic() + self.timeout)
                     if not keep:
@@ -95,6 +99,7 @@ class HttpServer:
                 return
             if parser.closed:
                 return
+            answered = bool(requests)
             if requests:
                 connection.busy = parser.is_begun
                 until = monotonic() + (self.timeout if connection.busy else self.keepalive_timeout)

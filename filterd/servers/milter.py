@@ -112,14 +112,14 @@ class _Session:
             end = monotonic() + self.server.grace
             if end < until:
                 try:
-                    return connection.read(until=end)
+                    return connection.read(until=end, expect_wait=True)
                 except RequestFailed as error:
                     if error.failure.kind != "timeout":
                         raise
                 connection.busy = False
                 if connection.draining:
                     return None
-        return connection.read(until=until)
+        return connection.read(until=until, expect_wait=True)  # after an answer there is nothing yet
 
     def _take(self, command: Command) -> None:
         self.talk.take(command)

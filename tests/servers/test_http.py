@@ -87,6 +87,21 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         )
 
 
+def test_who_asks_a_hundred_times_at_once_does_not_hold_up_others() -> None:
+    order: list[str | None] = []
+
+    def scan(request: ScanRequest) -> Verdict:
+        if not order:
+            one.send(KEEP.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: one", 1))
+        order.append(request.envelope.queue_id)
+        return echo(request)
+
+    with serving(scan) as listener, Client(listener.address) as many, Client(listener.address) as one:
+        many.send(KEEP.replace(b"HTTP/1.1", b"HTTP/1.1\r\nQueue-Id: many", 1) * 100)
+        assert one.read_reply()[0] == 200
+    assert order.index("one") < 50
+
+
 @pytest.mark.parametrize("cut", range(1, len(POST), 7))
 def test_it_does_not_matter_where_the_bytes_are_cut(cut: int) -> None:
     with serving() as listener, Client(listener.address) as client:
