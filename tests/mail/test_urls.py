@@ -100,6 +100,8 @@ def test_names_of_other_alphabets_can_stay_as_they_are() -> None:
         ("http://a.com/#http://b.org", ["http://b.org"]),
         ("http://a.com/?u=http%3A%2F%2Fb.org%2Fx%20y", ["http://b.org/x"]),
         ("http://a.com/?u=http%253A%252F%252Fb.org", ["http://b.org"]),
+        ("http://a.com/?u=http%25253A%25252F%25252Fb.org", ["http://b.org"]),
+        ("http://a.com/?u=http%2525253A%2525252F%2525252Fb.org", []),  # three times is enough
         ("http://a.com/?u=http://b.org/&v=http://c.org/", ["http://b.org/", "http://c.org/"]),
         ("http://a.com/?" + "http://b.org/" * 9, ["http://b.org/"] * 4 + ["http://b.org/" * 5]),
     ],
