@@ -85,12 +85,12 @@ def request(
     """
     scope = scope_of(task, "dns.request", waits=callback is None)
     if callback is None:
-        return many([(name, type)], task=scope, timeout=timeout, forced=forced)[0]
+        return _one(scope, name, type, timeout, forced=forced)
     if _cannot_be(name, type) or not _allowed(scope, 1, forced=forced):
         return False
 
     def work() -> tuple[Any, ...]:
-        is_ok, value = many([(name, type)], task=scope, timeout=timeout, forced=True)[0]
+        is_ok, value = _one(scope, name, type, timeout, forced=True)
         return (Resolver(scope), name, value, None) if is_ok else (Resolver(scope), name, None, value)
 
     return later(scope, callback, work)
@@ -106,9 +106,7 @@ def many(
     allowed = _allowed(scope, len(asked), forced=forced)
     found = resolver.ask(asked[:allowed], until=_until(scope, timeout))
     outcomes: list[OkFirst[Records]] = [OkFirst(not isinstance(one, Failure), one) for one in found]
-    if allowed < len(asked):
-        text = f"too many DNS queries: {resolver.settings.max_requests} are allowed for one message"
-        outcomes += [OkFirst(False, Failure(text, kind="limit", phase="dns")) for _ in asked[allowed:]]
+    outcomes += [_too_many(resolver) for _ in asked[allowed:]]
     return outcomes
 
 
@@ -168,6 +166,19 @@ class Resolver:
 
     def resolve_ns(self, *, name: str, **options: Any) -> Any:
         return self.resolve("ns", name=name, **options)
+
+
+def _one(scope: Scope, name: str, type: str, timeout: float | None, *, forced: bool) -> OkFirst[Records]:
+    resolver: NetResolver = scope.network.resolver
+    if not _allowed(scope, 1, forced=forced):
+        return _too_many(resolver)
+    found = resolver.ask_one(name, type, until=None if timeout is None else _until(scope, timeout))
+    return OkFirst(not isinstance(found, Failure), found)
+
+
+def _too_many(resolver: NetResolver) -> OkFirst[Records]:
+    text = f"too many DNS queries: {resolver.settings.max_requests} are allowed for one message"
+    return OkFirst(False, Failure(text, kind="limit", phase="dns"))
 
 
 def _cannot_be(name: str, type: str) -> bool:
