@@ -24,17 +24,6 @@ from filterd.net.event import Event
 from filterd.net.greenlets import Crew, Runner, Stop, close_forgotten_timeouts, running
 from tests.support.batches import Job, Work, run
 
-
-@pytest.fixture
-def crew() -> Crew:
-    return Crew()
-
-
-@pytest.fixture
-def batch(crew: Crew) -> Work:
-    return Work(crew)
-
-
 # -- running
 
 

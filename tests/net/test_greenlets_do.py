@@ -13,16 +13,6 @@ from filterd.net.greenlets import MAX_THROWS, Crew, Stop, running
 from tests.support.batches import Work, run, stop_soon
 
 
-@pytest.fixture
-def crew() -> Crew:
-    return Crew()
-
-
-@pytest.fixture
-def batch(crew: Crew) -> Work:
-    return Work(crew)
-
-
 @pytest.mark.parametrize("waits", [False, True])
 def test_the_job_runs_in_a_runner_and_is_over_when_do_returns(crew: Crew, batch: Work, waits: bool) -> None:
     seen: list[Any] = []

@@ -19,17 +19,6 @@ from filterd.net import greenlets
 from filterd.net.greenlets import MAX_THROWS, Crew, Stop, running
 from tests.support.batches import Work, run, stop_soon
 
-
-@pytest.fixture
-def crew() -> Crew:
-    return Crew()
-
-
-@pytest.fixture
-def batch(crew: Crew) -> Work:
-    return Work(crew)
-
-
 # -- stopping
 
 

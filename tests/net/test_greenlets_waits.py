@@ -21,17 +21,6 @@ from filterd.net.event import Event
 from filterd.net.greenlets import Crew, Stop
 from tests.support.batches import Job, Work, run, stop_soon
 
-
-@pytest.fixture
-def crew() -> Crew:
-    return Crew()
-
-
-@pytest.fixture
-def batch(crew: Crew) -> Work:
-    return Work(crew)
-
-
 # Each of these functions makes a wait and what ends it.
 
 
