@@ -46,8 +46,8 @@ MINUTES = 40
 MORE_MEMORY, MORE_OBJECTS = 1.05, 1000
 """What may be more after the last round than after the first: the allocator's doing, and some hundred parked runners."""
 
-AWAY, BACK = 0.15, 0.25
-"""Seconds that a backend is away, and that all are there."""
+AWAY, BACK = 0.3, 0.25
+"""Seconds that a backend is away, and that all are there. A Redis command asked again outlives half as long, mostly."""
 
 GRACE = 0.25
 """Seconds after its return in which a backend that was away explains a failure: a call may have begun to fail before."""

@@ -5,8 +5,8 @@ import pytest
 from bench.soak import FORMS, soak
 from tests.support.partners import require
 
-MESSAGES, SECONDS = 2000, 16.0
-"""A slow machine has as many as it can in this time, in which each backend is away about five times."""
+MESSAGES, SECONDS = 2000, 12.0
+"""A slow machine has as many as it can in this time, in which each backend is away about three times."""
 
 pytestmark = pytest.mark.timeout(60)
 
