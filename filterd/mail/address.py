@@ -24,13 +24,13 @@ _DOT_ATOM = re.compile(r"[^\s\"(),:;<>@\[\\\]\x00-\x1f\x7f]+")
 _DOMAIN = re.compile(r"(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?")
 _LITERAL = re.compile(r"\[(?:ipv6:)?[0-9a-f:.]+\]")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_PATH = re.compile(r'(?:[^,"\\]++|\\.|"[^"\\]*+(?:\\.[^"\\]*+)*+"?+|\\)++', re.DOTALL)
+_PATH = re.compile(r'(?>(?:[^,"\\]++|\\.|"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"?+|\\)+)', re.DOTALL)
 
 # One alternative matches at every position. Possessive: none gives anything back, so the whole value is read once.
 _TOKEN = re.compile(
     r"""(?P<blank>\s++)
       | (?P<atom>=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?= | [^\s",:;<>()@\[\\]++ | \[[^\[\]<>,;"\s]*+\] | \\.)
-      | "(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*+)"
+      | "(?P<quoted>[^"\\]*+(?>(?:\\.[^"\\]*+)*))"
       | (?P<mark>.)""",
     re.VERBOSE | re.DOTALL,
 )

@@ -24,8 +24,8 @@ _ESCAPED_LENGTH: Final = 3 * _LENGTH
 _ENCODED_LABEL: Final = 40  # characters: Python's punycode is quadratic in them, and no name that is in use comes near
 _CACHED: Final = 4096  # hosts and suffixes: most mail links to the same few
 
-_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*+[a-z0-9_-]{1,63}")
-_WIDE_NAME = re.compile(r"(?:[\w-]{1,63}\.)*+[\w-]{1,63}")
+_NAME = re.compile(r"(?>(?:[a-z0-9_-]{1,63}\.)*)[a-z0-9_-]{1,63}")
+_WIDE_NAME = re.compile(r"(?>(?:[\w-]{1,63}\.)*)[\w-]{1,63}")
 _NUMBER = re.compile(r"0x[0-9a-f]*+|\d++", re.ASCII)
 _OCTETS = re.compile(r"(?:(?:0|[1-9]\d{0,2})(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 # Shown as nothing, and ignored in names: soft hyphen, joiners, blanks without width, selectors of variants.

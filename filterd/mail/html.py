@@ -68,7 +68,7 @@ _DROPPED = re.compile(
 )
 # Quoted values count only after "=", and no "<" is let into them: every attempt ends at the next tag.
 _TAG = re.compile(
-    r"""<(?:/?([a-z][^\s<>/]*+)((?:[^<>="']++|=\s*+(?:"[^"<]*+"|'[^'<]*+')?+|["'])*+)|[!?/][^<>]*+)>""", re.IGNORECASE
+    r"""<(?:/?([a-z][^\s<>/]*+)((?>(?:[^<>="']++|=\s*+(?>(?:"[^"<]*+"|'[^'<]*+')?)|["'])*))|[!?/][^<>]*+)>""", re.IGNORECASE
 )
 _BLANKS: Final = ("  ", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f")
 _ENTITY = re.compile(r"&(?:#(?:\d{1,7}|x[0-9a-f]{1,6})|[a-z][a-z0-9]{1,31});?", re.IGNORECASE)
@@ -96,7 +96,7 @@ def _way(name: str, value: str, *, word: str, can_be_undone: bool) -> _Way:
     )
 
 
-_ZERO = r"(?:0++(?:\.0*+)?+|\.0++)(?![\d.])"
+_ZERO = r"(?:0++(?>(?:\.0*+)?)|\.0++)(?![\d.])"
 _WAYS = (
     _way("display", r"none", word="none", can_be_undone=False),
     _way("opacity", _ZERO, word="opacity", can_be_undone=False),
@@ -117,7 +117,7 @@ _ATTRIBUTE = re.compile(
     rf"""(?<![\w-])({"|".join(_LINKING)}|content)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>"']++))""", re.IGNORECASE
 )
 _REFRESH = re.compile(
-    r"\s*+[\d.]++\s*+[;,]?+\s*+(?:url\s*+=\s*+)?+[\"']?+(.*+)", re.IGNORECASE | re.DOTALL
+    r"\s*+[\d.]++\s*+[;,]?+\s*+(?>(?:url\s*+=\s*+)?)[\"']?+(.*+)", re.IGNORECASE | re.DOTALL
 )  # WHATWG HTML 4.2.5.3
 _LINKS: Final = 2000
 # Links within links, which HTML forbids and SVG does not, repeat their text: this much of it is read.

@@ -30,13 +30,13 @@ _HOST: Final = 253
 _TRAIL: Final = 256  # characters of punctuation
 
 # Chinese and Japanese set no blanks between a bare host and the words around it.
-_LABEL: Final = r"(?:[^\W\u2e80-\U0003ffff]++|-++)++"
+_LABEL: Final = r"(?>(?:[^\W\u2e80-\U0003ffff]++|-++)+)"
 # Read backwards from "://", ".", "@": matching a reversed slice is eight times faster than searching for what ends there.
 _SCHEME_BACK = re.compile(r"s?p(?:tt|xx)h|ptf", re.IGNORECASE)
-_HOST_BACK = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
-_USER_BACK = re.compile(r"[\w+=&~!#$%*/^{}|`'?-]++(?:\.[\w+=&~!#$%*/^{}|`'?-]++)*+")
+_HOST_BACK = re.compile(rf"{_LABEL}(?>(?:\.{_LABEL})*)")
+_USER_BACK = re.compile(r"[\w+=&~!#$%*/^{}|`'?-]++(?>(?:\.[\w+=&~!#$%*/^{}|`'?-]++)*)")
 _HOST_ON = _HOST_BACK
-_AFTER_HOST = re.compile(r"(?::\d{1,5})?+(?:[/?#][^\s<>\"]*+)?+")
+_AFTER_HOST = re.compile(r"(?>(?::\d{1,5})?)(?>(?:[/?#][^\s<>\"]*+)?)")
 # Blanks, angles and quotes end a link, and so does East Asian punctuation; but not its full stops, which lead somewhere.
 _LINK_ON = re.compile(rf"[^\s<>\"\x00-\x1f\u3000\u3001\u3003-\u303f\uff01-\uff0d\uff1a-\uff20]{{1,{URL_LENGTH}}}+")
 _DOT = re.compile(r"\.(?=[^\W\d_])")

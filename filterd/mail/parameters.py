@@ -18,10 +18,10 @@ _NAMES = ("filename", "name")
 _CACHED = 64  # characters: most values are short and come again with the next message
 
 # Possessive throughout: every match attempt is linear, and each goes on where the one before ended.
-_VALUE = re.compile(r"\s*+([^\s;=/\"]++(?:\s*+/\s*+[^\s;=/\"]++)?+)(?!\s*+=)")
+_VALUE = re.compile(r"\s*+([^\s;=/\"]++(?>(?:\s*+/\s*+[^\s;=/\"]++)?))(?!\s*+=)")
 _PARAMETER = re.compile(
     r"""[;\s]*+([^\s=;"]++)\s*+=\s*+             # the name
-        (?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"?+|([^;"]*+))  # a quoted value, its end may be missing, or a bare one
+        (?:"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"?+|([^;"]*+))  # a quoted value, its end may be missing, or a bare one
         [^;]*+""",
     re.VERBOSE | re.DOTALL,
 )

@@ -16,7 +16,7 @@ __all__ = ["Received", "parse_received"]
 _LIMIT = 2 * 1024  # characters
 _CANDIDATES = 8  # words of a comment tried as an address
 
-_PIECE = re.compile(r'[()]|;|\\.|"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s()";\\]++', re.DOTALL)
+_PIECE = re.compile(r'[()]|;|\\.|"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"|[^\s()";\\]++', re.DOTALL)
 _CLAUSES = frozenset({"from", "by", "via", "with", "id", "for"})
 _ADDRESSES = (re.compile(r"\[([^\[\]\s]{2,60})\]"), re.compile(r"(?<![\w.:-])([0-9a-fA-F:]*[.:][0-9a-fA-F:.]+)(?![\w-])"))
 _HELO = re.compile(r"\b(?:helo|ehlo)(?:=|\s+)([^\s()\[\],;]+)", re.IGNORECASE)

@@ -28,10 +28,10 @@ _WITHIN: Final = dict.fromkeys(map(ord, "\t\n\r"))
 
 # What nearly all look like: nothing in it that could be read in two ways.
 _PLAIN = re.compile(
-    r"(https?)://([A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++)(/[^?#\x00-\x20]*+)?(?:\?([^#\x00-\x20]*+))?(?:#([^\x00-\x20]*+))?"
+    r"(https?)://([A-Za-z0-9-]++(?>(?:\.[A-Za-z0-9-]++)+))(/[^?#\x00-\x20]*+)?(?:\?([^#\x00-\x20]*+))?(?:#([^\x00-\x20]*+))?"
 )
 _REST = re.compile(r"([/\\]*+)([^/\\?#]*+)([^?#]*+)(?:\?([^#]*+))?(?:#(.*+))?", re.DOTALL)
-_SERVER = re.compile(r"((?:\[[^\]]*+\]|[^:])*+)(?::(.*+))?", re.DOTALL)
+_SERVER = re.compile(r"((?>(?:\[[^\]]*+\]|[^:])*))(?::(.*+))?", re.DOTALL)
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
 _NESTED_END = re.compile(r"[\s\0]")
 _NESTED_START = re.compile(r"https?:[/\\]{1,2}", re.IGNORECASE)

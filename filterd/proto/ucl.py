@@ -30,18 +30,18 @@ MAX_DEPTH = 32
 MAX_VALUES = 10_000
 
 # Possessive throughout: nothing is read twice, but for _SECTION's look ahead.
-_SPACE = re.compile(r"[ \t\r\n]*+(?:#[^\n]*+[ \t\r\n]*+)*+")
+_SPACE = re.compile(r"[ \t\r\n]*+(?>(?:#[^\n]*+[ \t\r\n]*+)*)")
 _BLANKS = re.compile(r"[ \t]*+")
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 # Letters, digits, _ / . - and what is not ASCII; written as what it is not, which is compiled in a tenth of the time.
 _NAME = re.compile(r"[^\x00-.:-@\[-^`{-\x7F][^\x00-,:-@\[-^`{-\x7F]*+")
 _ESCAPED = r"\\(?:u[0-9A-Fa-f]{4}|[^u\x00-\x1F])"
-_QUOTED = re.compile(rf'(?:[^"\\\x00-\x1F]++|{_ESCAPED})*+')
-_SINGLE = re.compile(r"'((?:[^'\\]++|\\.)*+)'", re.DOTALL)
-_BARE = re.compile(rf"(?:[^,;#/{{}}\[\]\\\x00-\x08\x0A-\x1F\x7F]++|/(?!\*)|{_ESCAPED})*+")
+_QUOTED = re.compile(rf'(?>(?:[^"\\\x00-\x1F]++|{_ESCAPED})*)')
+_SINGLE = re.compile(r"'((?>(?:[^'\\]++|\\.)*))'", re.DOTALL)
+_BARE = re.compile(rf"(?>(?:[^,;#/{{}}\[\]\\\x00-\x08\x0A-\x1F\x7F]++|/(?!\*)|{_ESCAPED})*)")
 # A bracket in the rest of the line makes names of the words before it. No backslash outside quotes: with one, texts could be
 # made in which many looks ahead, each from its own line, run to the end.
-_SECTION = re.compile(rf'(?:[^,;#/{{}}\[\]\\"\r\n]++|"{_QUOTED.pattern}"|/(?!\*))*+[{{\[]')
+_SECTION = re.compile(rf'(?>(?:[^,;#/{{}}\[\]\\"\r\n]++|"{_QUOTED.pattern}"|/(?!\*))*)[{{\[]')
 _NUMBER = re.compile(r"(-?(?:0[xX][0-9A-Fa-f]++|[0-9]++(\.[0-9]*+)?([eE][+-]?[0-9]++)?))([A-Za-z]*+)")
 _VARIABLE = re.compile(r"\$[A-Za-z_{]")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)")

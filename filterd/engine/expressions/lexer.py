@@ -16,18 +16,18 @@ _DIGITS: Final = 100  # of a number, with its dot and unit
 TokenKind = Literal["string", "number", "name", "group", "regex", "mark", "end"]
 
 _TOKEN = re.compile(
-    r"""(?P<string>'(?:[^'\\]|\\.)*+' | "(?:[^"\\]|\\.)*+")
+    r"""(?P<string>'(?>(?:[^'\\]|\\.)*)' | "(?>(?:[^"\\]|\\.)*)")
       | (?P<number>-?\d++(?:\.\d++)?(?:[kmg](?:i?b)?)?(?!\w))
-      | (?P<group>g[+-]?:\w++(?:[.-]\w++)*+)
-      | (?P<name>[^\W\d]\w*+(?:-\w++)*+)
-      | (?P<regex>/(?:[^/\\\n]|\\.)++/[A-Za-z]*+)
+      | (?P<group>g[+-]?:\w++(?>(?:[.-]\w++)*))
+      | (?P<name>[^\W\d]\w*+(?>(?:-\w++)*))
+      | (?P<regex>/(?>(?:[^/\\\n]|\\.)+)/[A-Za-z]*+)
       | (?P<mark>==|!=|<=|>=|&&|\|\||[<>=!&|()\[\]{},.:;+~^-])""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _BLANKS = re.compile(r"\s*+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _OPTION = re.compile(
-    r"\s*+(?:(?P<regex>/(?:[^/\\\n]|\\.)++/[A-Za-z]*+)|(?P<string>'(?:[^'\\]|\\.)*+')|(?P<plain>[^,\]]*+))\s*+"
+    r"\s*+(?:(?P<regex>/(?>(?:[^/\\\n]|\\.)+)/[A-Za-z]*+)|(?P<string>'(?>(?:[^'\\]|\\.)*)')|(?P<plain>[^,\]]*+))\s*+"
 )
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 _MEANT = {"n": "\n", "r": "\r", "t": "\t"}
