@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("filterd", "rules") for path in (ROOT / folder).rglob("*.py"))
-# A group that is repeated and gives nothing back. Before 3.11.5 (Debian 12 has 3.11.2) one that fails in the middle of a repetition
-# leaves what that repetition had taken: `(?:<a( b)*>)?+` takes "<a" of "<a c>". `(?>(?:…)*)` means the same, and is right everywhere.
+# A group that is repeated and gives nothing back. Before 3.11.5 (Debian 12 has 3.11.2) one that fails in the middle of a
+# repetition keeps what that repetition had taken: `(?:<a( b)*>)?+` takes "<a" of "<a c>". `(?>(?:…)*)` means the same, and is
+# right everywhere.
 MISREAD = re.compile(r"\)(?:[*+?]|\{[\d,]+\})\+")
 
 

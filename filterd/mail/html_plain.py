@@ -49,8 +49,8 @@ _ATTRIBUTES: Final = r'(?>(?:[ \t]++[a-z][a-z-]*+="[^"<>]*+")*)'
 _TAG: Final = re.compile(rf"<(/?[a-z][a-z0-9]*+)({_ATTRIBUTES})[ \t]*+/?>")
 _BEGIN: Final = re.compile(
     rf"[ \t]*+(?>(?:<![Dd][Oo][Cc][Tt][Yy][Pp][Ee] [^<>]*+>)?)[ \t]*+(?>(?:<html({_ATTRIBUTES})>)?)[ \t]*+"
-    rf'(?>(?:<head>(?>(?:[ \t]++|<meta{_ATTRIBUTES}[ \t]*+/?>|<(style|title)(?>(?: type="[a-z/]*+")?)>[^<]*+</\2>)*)</head>)?)[ \t]*+'
-    rf"(?>(?:<body({_ATTRIBUTES})>)?)"
+    rf'(?>(?:<head>(?>(?:[ \t]++|<meta{_ATTRIBUTES}[ \t]*+/?>|<(style|title)(?>(?: type="[a-z/]*+")?)>[^<]*+</\2>)*)</head>)?)'
+    rf"[ \t]*+(?>(?:<body({_ATTRIBUTES})>)?)"
 )
 _PAIR: Final = re.compile(r'([a-z-]++)="([^"]*+)"')
 _OF_IMAGES: Final = ("href", "src", "action", "background", "data", "formaction")
