@@ -35,6 +35,9 @@ FIRST_REQUEST = 2.0
 PAUSE = 0.1
 """Seconds without accepting when the process is out of descriptors or memory: trying at once would only burn the CPU."""
 
+LONG_TURN, MOST_ACCEPTED = 0.001, 16
+"""For each so many seconds that a turn of the loop took, one connection more is accepted in it, and at most so many."""
+
 _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
@@ -183,6 +186,8 @@ class Listener:
         self._batch = _Connections(self)
         self._timers: list[Any] = []
         self._cut = 0
+        self._turn = 0
+        self._turn_began = 0.0
 
     def start(self) -> None:
         """Begin to accept."""
@@ -192,19 +197,30 @@ class Listener:
     def _resume(self) -> None:
         if not self._accepting and not self.draining and self.open < self.max_connections:
             self._accepting = True
-            self._watcher.start(self._accept)
+            self._watcher.start(self._ready)
 
     def _hold(self) -> None:
         if self._accepting:
             self._accepting = False
             self._watcher.stop()
 
-    def _accept(self) -> None:
-        # In the hub.
+    def _ready(self) -> None:
+        # In the hub. Who waits here while those who are connected keep the loop busy would get one place in each of its turns.
+        # A turn that was long is no other worker's chance lost: those who had time have accepted meanwhile.
+        loop = self.crew.hub.loop
+        turn, now = loop.iteration, loop.now()
+        more = min(int((now - self._turn_began) / LONG_TURN), MOST_ACCEPTED) if turn == self._turn + 1 else 0
+        self._turn, self._turn_began = turn, now
+        self._accept()
+        while more and self._accepting and self._accept():
+            more -= 1
+
+    def _accept(self) -> bool:
+        """Take one connection, if there is one; is another look worth it?"""
         try:
             descriptor, peer = self.sock._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls, without its wrapper
         except BlockingIOError:
-            return  # another process was faster
+            return False  # another process was faster
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 log.error("%s: cannot accept: %s; trying again in %g s", self.name, error.strerror, PAUSE)
@@ -213,7 +229,7 @@ class Listener:
                 self._pause.start(self._resume, update=True)
             elif error.errno != ECONNABORTED:
                 log.error("%s: cannot accept: %s", self.name, error.strerror)
-            return
+            return error.errno == ECONNABORTED  # it is gone, others may wait
         # Told, not found out: without these Python asks the kernel three times.
         sock = Socket(self._family, SOCK_STREAM, 0, fileno=descriptor)
         sock.setblocking(False)
@@ -229,6 +245,7 @@ class Listener:
             self._hold()
         kind = Connection if self.proxies is None or self.proxies.trusts(client) else _Direct
         self._batch.add(kind(sock, name, self, client))
+        return True
 
     def ended(self) -> None:
         """One connection is over."""
@@ -240,10 +257,8 @@ class Listener:
         """Accept all who wait in the queue, as far as `max_connections` allows: the socket is about to close for good, and
         whoever was still in its queue then would be turned away.
         """
-        before = -1
-        while self._accepting and self.accepted != before:
-            before = self.accepted
-            self._accept()
+        while self._accepting and self._accept():
+            pass
 
     def stop_accepting(self) -> None:
         """Accept no more; the socket is closed in this process."""

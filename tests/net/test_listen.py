@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import gevent
@@ -235,6 +235,23 @@ def test_who_stands_in_the_queue_is_taken_in_before_the_socket_closes() -> None:
             assert client.recv(9) == b"x\n"
             client.close()
         listener.take_in()
+
+
+@pytest.mark.parametrize(
+    ("turns", "seconds", "at_once"),
+    [(1, 0.0, 1), (1, 0.0015, 2), (1, 0.0105, 11), (1, 5.0, 17), (2, 5.0, 1)],
+    ids=["a short turn", "a longer one", "a long one", "a very long one", "none waited in the turn before"],
+)
+def test_the_longer_a_turn_of_the_loop_was_the_more_are_accepted_in_the_next(turns: int, seconds: float, at_once: int) -> None:
+    with listening() as listener, ExitStack() as clients:
+        assert not isinstance(listener.address, str)
+        for _ in range(20):
+            clients.enter_context(socket.create_connection(listener.address))
+        # The loop does not turn here; this is what it would have left.
+        loop = listener.crew.hub.loop
+        listener._turn, listener._turn_began = loop.iteration - turns, loop.now() - seconds
+        listener._ready()
+        assert listener.accepted == at_once
 
 
 def test_a_drain_can_be_hurried() -> None:
