@@ -88,7 +88,7 @@ class TlsStream(Stream):
                 self.session.do_handshake()
             except ssl.SSLWantReadError:
                 self._exchange(until)
-            except ssl.SSLEOFError:
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # which of them depends on the version of Python
                 raise self._tls_failed("the peer closed the connection during the TLS handshake", "tls") from None
             except ssl.SSLError as error:
                 self._flush_quietly()
