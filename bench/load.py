@@ -1,12 +1,26 @@
-"""Load on loopback: messages over HTTP, so many at a time, on a connection each or on kept ones."""
+"""Load on loopback: messages, so many at a time, on a connection each or on kept ones; `dialogues.py` has what is said."""
 
 import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from select import EPOLLIN, EPOLLOUT, epoll
 
-__all__ = ["ALL_CORES", "CLIENT_CORE", "SERVER_CORE", "Result", "Wrong", "exchange", "free_port", "holding", "ping", "run"]
+__all__ = [
+    "ALL_CORES",
+    "CLIENT_CORE",
+    "SERVER_CORE",
+    "Dialogue",
+    "Reader",
+    "Result",
+    "Wrong",
+    "exchange",
+    "free_port",
+    "holding",
+    "ping",
+    "run",
+]
 
 ALL_CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = {ALL_CORES[0]}, {ALL_CORES[-1]}
@@ -66,27 +80,50 @@ def holding(expected: bytes) -> Callable[[bytes], None]:
     return check
 
 
+Reader = Callable[[bytes], bytes | None]
+"""Gets what has come: the reply's part that is looked at, or None where the reply is not complete. Raises Wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What a client says to have one message judged: each piece when the reply to the one before is complete."""
+
+    steps: tuple[tuple[bytes, Reader], ...]
+    keepalive: bool = False
+    """Does the next message go over the same connection?"""
+
+
 class _Client:
     """One message on its way; on a kept connection, one after the other."""
 
-    __slots__ = ("began", "data", "length", "sock", "unsent")
+    __slots__ = ("began", "data", "dialogue", "replies", "sock", "step", "unsent")
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, dialogue: Dialogue) -> None:
         # It is loopback: who listens has accepted before this returns.
         self.began = time.perf_counter()
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.sock.setblocking(False)
-        self.unsent = memoryview(b"")
-        self.data = b""
-        self.length = 0
+        self.dialogue = dialogue
+        self.begin()
 
-    def send(self, request: memoryview) -> bool:
+    def begin(self) -> None:
+        """A message."""
+        self.replies = b""
+        self.say(0)
+
+    def say(self, step: int) -> None:
+        """The piece that `send` sends next."""
+        self.step = step
+        self.data = b""
+        self.unsent = memoryview(self.dialogue.steps[step][0])
+
+    def send(self) -> bool:
         """As much as goes; is that all?"""
         try:
-            sent = self.sock.send(request)
+            sent = self.sock.send(self.unsent) if self.unsent else 0
         except BlockingIOError:
             sent = 0
-        self.unsent = request[sent:]
+        self.unsent = self.unsent[sent:]
         return not self.unsent
 
     def receive(self) -> bool:
@@ -95,27 +132,18 @@ class _Client:
         if not piece:
             raise Wrong(f"a connection was closed after {self.data[:300]!r}")
         self.data += piece
-        if not self.length:
-            head, end, _ = self.data.partition(b"\r\n\r\n")
-            if not end:
-                return False
-            _, found, rest = head.lower().partition(b"\r\ncontent-length:")
-            if not found or b" 200 " not in head[:13]:
-                raise Wrong(f"not a verdict: {self.data[:300]!r}")
-            self.length = len(head) + len(end) + int(rest.split(b"\r\n", 1)[0])
-        return len(self.data) >= self.length
+        reply = self.dialogue.steps[self.step][1](self.data)
+        if reply is None:
+            return False
+        self.replies += reply
+        return True
 
 
-def run(
-    port: int, raw: bytes, messages: int, connections: int, check: Callable[[bytes], None], *, keepalive: bool = False
-) -> Result:
-    """Send the message so many times, so many at once; `check` gets the body of every reply.
+def run(port: int, dialogue: Dialogue, messages: int, connections: int, check: Callable[[bytes], None]) -> Result:
+    """Send the message so many times, so many at once; `check` gets what is to be looked at of the replies to each.
 
     One loop over raw sockets, so that little of what is measured is waiting for the load. Raises Wrong.
     """
-    connection = "keep-alive" if keepalive else "close"
-    head = f"POST /checkv2 HTTP/1.1\r\nHost: bench\r\nConnection: {connection}\r\nContent-Length: {len(raw)}\r\n\r\n"
-    request = memoryview(head.encode() + raw)
     seconds: list[float] = []
     clients: dict[int, _Client] = {}
     unsent = messages
@@ -123,11 +151,11 @@ def run(
     with epoll() as poll:
 
         def start(client: _Client) -> None:
-            if not client.send(request):
+            if not client.send():
                 poll.modify(client.sock, EPOLLIN | EPOLLOUT)
 
         def connect() -> None:
-            client = _Client(port)
+            client = _Client(port, dialogue)
             clients[client.sock.fileno()] = client
             poll.register(client.sock, EPOLLIN)
             start(client)
@@ -142,16 +170,21 @@ def run(
                     raise Wrong(f"{len(clients)} of {messages} messages were not answered in {PATIENCE:g} s")
                 for descriptor, event in events:
                     client = clients[descriptor]
-                    if event & EPOLLOUT and client.send(client.unsent):
+                    if event & EPOLLOUT and client.send():
                         poll.modify(client.sock, EPOLLIN)
                     if not event & ~EPOLLOUT or not client.receive():
                         continue
+                    if client.step + 1 < len(dialogue.steps):
+                        client.say(client.step + 1)
+                        start(client)
+                        continue
                     now = time.perf_counter()
                     seconds.append(now - client.began)
-                    check(client.data[client.data.index(b"\r\n\r\n") + 4 :])
-                    if keepalive and unsent:
+                    check(client.replies)
+                    if dialogue.keepalive and unsent:
                         unsent -= 1
-                        client.began, client.data, client.length = now, b"", 0
+                        client.began = now
+                        client.begin()
                         start(client)
                         continue
                     client.sock.close()

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from statistics import median
 
+from bench.dialogues import over_http
 from bench.load import CLIENT_CORE, holding, run
 from bench.peers import Peer, filterd, pinned, rspamd
 
@@ -69,8 +70,8 @@ def main() -> None:
     with pinned(CLIENT_CORE), rspamd() as other, filterd(RULE) as ours:
         for size in (2_000, 12_000, 200_000):
             raw = message(size)
-            run(other.port, raw, 160, CONNECTIONS, holding(b'"action"'))
-            run(ours.port, raw, 160, CONNECTIONS, READ)
+            run(other.port, over_http(raw), 160, CONNECTIONS, holding(b'"action"'))
+            run(ours.port, over_http(raw), 160, CONNECTIONS, READ)
             rounds = [(_cost(other, raw, holding(b'"action"')), _cost(ours, raw, READ)) for _ in range(ROUNDS)]
             ratio = median(theirs / mine for theirs, mine in rounds)
             theirs, mine = (median(column) for column in zip(*rounds, strict=True))
@@ -80,5 +81,5 @@ def main() -> None:
 
 def _cost(peer: Peer, raw: bytes, check: Callable[[bytes], None]) -> float:
     before = peer.cpu()
-    run(peer.port, raw, MESSAGES, CONNECTIONS, check)
+    run(peer.port, over_http(raw), MESSAGES, CONNECTIONS, check)
     return (peer.cpu() - before) / MESSAGES * 1e6

@@ -4,21 +4,27 @@
 have a core each; rounds go from one server to the other and back, and a ratio is the median of the rounds' ratios: how many
 times filterd's CPU Rspamd needs. Each reply must have its symbols, and the servers that rules ask must have been asked exactly
 what they should: otherwise the row fails and says what was missing. Results go to bench/results/speed.json and speed.txt.
+
+Needed are the Debian packages rspamd, nginx-light, unbound and redis-server; for all rows also haproxy and spamd, and Haraka
+from npm, as .ci/run installs it. A row whose program is not installed is left out, and a line says so.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.backends import running_backends
+from bench.backends import Backends, running_backends
 from bench.load import CLIENT_CORE, Wrong
-from bench.peers import pinned
+from bench.peers import Absent, pinned
+from bench.speed_mail import NOTES, beside_haraka, beside_spamd
 from bench.speed_rounds import Budget, Row, Series, measured
 from bench.speed_scenarios import SCENARIOS
 from bench.speed_streams import beside_haproxy
@@ -26,7 +32,12 @@ from bench.speed_streams import beside_haproxy
 __all__ = ["RESULTS", "machine", "main", "table", "written"]
 
 RESULTS = Path(__file__).with_name("results")
-STREAMS = "S6T"
+BESIDE: dict[str, Callable[[Budget, Backends], list[Row]]] = {
+    "S6T": beside_haproxy,
+    "S0S": beside_spamd,
+    "S2H": beside_haraka,
+}
+"""Rows beside other programs than Rspamd."""
 
 
 def main() -> None:
@@ -36,28 +47,25 @@ def main() -> None:
     parser.add_argument("--messages", type=int, help="in one round, instead of --seconds")
     parser.add_argument("--only", type=lambda text: text.split(","), help="scenarios, by commas")
     given = parser.parse_args()
-    names = [scenario.name for scenario in SCENARIOS] + [STREAMS]
+    names = [scenario.name for scenario in SCENARIOS] + list(BESIDE)
     if unknown := set(given.only or ()) - set(names):
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     budget = Budget(given.rounds, given.seconds, given.messages)
     rows: list[Row] = []
+    notes: list[str] = []
     with pinned(CLIENT_CORE), running_backends() as backends:
         for name in names:
             if given.only and name not in given.only:
                 continue
             print(f"{name} …", file=sys.stderr, flush=True)
             try:
-                if name == STREAMS:
-                    rows += beside_haproxy(budget, backends)
+                if name in BESIDE:
+                    rows += _beside(name, budget, backends, notes)
                 else:
                     (scenario,) = (one for one in SCENARIOS if one.name == name)
                     rows += measured(scenario, budget, backends)
             except Wrong as error:
                 rows.append(Row(name, "", None, "start", Series(error=str(error)), Series()))
-    notes = [
-        f"{name} is {'not measured here' if shutil.which(program) else 'not installed: nothing to compare with'}"
-        for name, program in (("SpamAssassin's spamd", "spamd"), ("Haraka", "haraka"))
-    ]
     if not backends.outside:
         notes.append("this machine has no address but loopback's: no lookups by UDP")
     text = table(rows, notes)
@@ -65,6 +73,17 @@ def main() -> None:
     written("speed", {"machine": machine(), "rounds": given.rounds, "rows": [_told(row) for row in rows]}, text)
     if any(row.error for row in rows):
         sys.exit(1)
+
+
+def _beside(name: str, budget: Budget, backends: Backends, notes: list[str]) -> list[Row]:
+    """The rows, with what is to be known about them; a program that is not installed has none."""
+    try:
+        rows = BESIDE[name](budget, backends)
+    except Absent as absent:
+        notes.append(f"{name} is left out: {absent}")
+        return []
+    notes += [NOTES[name]] if name in NOTES else []
+    return rows
 
 
 def machine() -> dict[str, Any]:
@@ -77,6 +96,8 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "rspamd": _version("rspamd", "--version"),
         "haproxy": _version("haproxy", "-v"),
+        "spamd": _version("spamd", "--version"),
+        "haraka": _version("haraka", "--version"),
         "load before": os.getloadavg(),
     }
 
@@ -130,4 +151,4 @@ def _version(program: str, option: str) -> str | None:
     if path is None:
         return None
     lines = subprocess.run([path, option], capture_output=True, text=True, check=False).stdout.splitlines()
-    return lines[0] if lines else None
+    return re.sub(r"\x1b\[[\d;]*m", "", lines[0]) if lines else None

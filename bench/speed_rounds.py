@@ -12,12 +12,13 @@ from typing import TypeVar
 import orjson
 
 from bench.backends import Backends
-from bench.load import ALL_CORES, SERVER_CORE, Result, Wrong, run
+from bench.dialogues import over_http
+from bench.load import ALL_CORES, SERVER_CORE, Dialogue, Result, Wrong, run
 from bench.peers import Peer, filterd, rspamd
 from bench.reading import message
 from bench.speed_scenarios import Load, Scenario
 
-__all__ = ["Budget", "Measure", "Row", "Series", "checking", "in_turn", "measured", "rest_of"]
+__all__ = ["Budget", "Measure", "Row", "Series", "checking", "in_turn", "measured", "measuring", "rest_of"]
 
 SETTLING = 0.05
 """Seconds for what a server still does when the last reply is here."""
@@ -214,17 +215,31 @@ def measured(
 
 
 def _measure(scenario: Scenario, peer: Peer, load: Load, backends: Backends) -> Measure:
-    raw = message(load.size)
+    dialogue = over_http(message(load.size), keepalive=load.keepalive)
     is_rspamd = peer.name == "rspamd"
     check = checking(scenario.symbols(rspamd=is_rspamd))
     by_tcp = None if not scenario.counts.get("names") else not is_rspamd and "outside" not in peer.name
+    return measuring(scenario, peer, dialogue, load.connections, check, backends, by_tcp=by_tcp)
+
+
+def measuring(
+    scenario: Scenario,
+    peer: Peer,
+    dialogue: Dialogue,
+    connections: int,
+    check: Callable[[bytes], None],
+    backends: Backends,
+    *,
+    by_tcp: bool | None = None,
+) -> Measure:
+    """What sends messages to a server, so many at once, and compares with the scenario what the backends were asked."""
 
     def measure(messages: int) -> Round:
         asked, cpu = backends.counts(), peer.cpu()
-        result = run(peer.port, raw, messages, load.connections, check, keepalive=load.keepalive)
+        result = run(peer.port, dialogue, messages, connections, check)
         sleep(SETTLING)
         cpu = peer.cpu() - cpu
-        compare(rest_of(asked, backends.counts()), scenario, messages, load.connections, by_tcp=by_tcp)
+        compare(rest_of(asked, backends.counts()), scenario, messages, connections, by_tcp=by_tcp)
         return Round(result, cpu, peer.peak())
 
     return measure

@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from bench.backends import Backends, running_backends
-from bench.load import Wrong
-from bench.speed import table
+from bench.dialogues import over_http, over_smtp, over_spamc
+from bench.load import Dialogue, Wrong
+from bench.peers import Absent, found
+from bench.speed import BESIDE, table
 from bench.speed_rounds import Budget, checking, compare, measured
 from bench.speed_scenarios import SCENARIOS, Scenario
 from tests.support.daemon import ROOT
@@ -91,3 +93,52 @@ def test_a_reply_must_have_its_symbols_and_no_others() -> None:
 def test_backends_that_were_asked_something_else_spoil_a_round(name: str, asked: dict[str, int], problem: str) -> None:
     with pytest.raises(Wrong, match=problem):
         compare(ASKED_NOTHING | asked, BY_NAME[name], 100, 4, by_tcp=True if name == "S4" else None)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("name", "other"), [("S0S", "spamd"), ("S2H", "haraka")])
+def test_another_programs_row_is_measured_where_it_is_installed(name: str, other: str, backends: Backends) -> None:
+    try:
+        (row,) = BESIDE[name](Budget(1, messages=20), backends)
+    except Absent as absent:
+        pytest.skip(str(absent))  # also where CI=true: .ci/run does not install all of them
+    assert (row.other, row.error) == (other, "")
+    assert [len(side.latencies) for side in (row.theirs, row.ours)] == [20, 20]
+
+
+def test_a_program_that_is_not_there_is_named_with_its_package() -> None:
+    with pytest.raises(Absent, match=r"^no-such-program is not installed \(npm package Such\)$"):
+        found("no-such-program", "Such", kind="npm")
+
+
+MAIL = b"Subject: x\n\n.\nhello\n"
+REPLIES = [
+    (over_http(MAIL), 0, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
+    (over_spamc(MAIL), 0, b"SPAMD/1.1 0 EX_OK\r\nContent-length: 1\r\nSpam: False ; 0.0 / 5.0\r\n\r\nA", b"A"),
+    (over_smtp(MAIL), 1, b"250-mx\r\n250-SIZE 9\r\n250 OK\r\n", b"250-mx\r\n250-SIZE 9\r\n250 OK\r\n"),
+]
+
+
+@pytest.mark.parametrize(("dialogue", "step", "reply", "looked_at"), REPLIES)
+def test_a_reply_is_complete_with_its_last_byte(dialogue: Dialogue, step: int, reply: bytes, looked_at: bytes) -> None:
+    _, read = dialogue.steps[step]
+    assert {read(reply[:end]) for end in range(len(reply))} == {None}
+    assert read(reply) == looked_at
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "step", "reply"),
+    [
+        (over_http(MAIL), 0, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+        (over_spamc(MAIL), 0, b"SPAMD/1.0 75 EX_TEMPFAIL\r\nContent-length: 0\r\n\r\n"),
+        (over_smtp(MAIL), 5, b"450 later\r\n"),
+    ],
+)
+def test_a_reply_that_is_no_verdict_spoils_a_round(dialogue: Dialogue, step: int, reply: bytes) -> None:
+    _, read = dialogue.steps[step]
+    with pytest.raises(Wrong):
+        read(reply)
+
+
+def test_a_dot_at_the_start_of_a_line_is_doubled_in_smtp() -> None:
+    assert over_smtp(MAIL).steps[5][0] == b"Subject: x\r\n\r\n..\r\nhello\r\n.\r\n"
