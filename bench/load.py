@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT, epoll
 
-__all__ = ["ALL_CORES", "CLIENT_CORE", "SERVER_CORE", "Result", "Wrong", "exchange", "free_port", "holding", "ping", "run"]
+__all__ = [
+    "ALL_CORES", "CLIENT_CORE", "PATIENCE", "SERVER_CORE", "Client", "Result", "Wrong",
+    "exchange", "free_port", "holding", "ping", "posted", "run",
+]  # fmt: skip
 
 ALL_CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = {ALL_CORES[0]}, {ALL_CORES[-1]}
@@ -66,7 +69,7 @@ def holding(expected: bytes) -> Callable[[bytes], None]:
     return check
 
 
-class _Client:
+class Client:
     """One message on its way; on a kept connection, one after the other."""
 
     __slots__ = ("began", "data", "length", "sock", "unsent")
@@ -89,6 +92,11 @@ class _Client:
         self.unsent = request[sent:]
         return not self.unsent
 
+    @property
+    def body(self) -> bytes:
+        """Of the reply, once it is complete."""
+        return self.data[self.data.index(b"\r\n\r\n") + 4 :]
+
     def receive(self) -> bool:
         """What has come; is the reply complete?"""
         piece = self.sock.recv(262144)
@@ -106,6 +114,13 @@ class _Client:
         return len(self.data) >= self.length
 
 
+def posted(raw: bytes, *, keepalive: bool = False) -> memoryview:
+    """The request that has a message scanned."""
+    connection = "keep-alive" if keepalive else "close"
+    head = f"POST /checkv2 HTTP/1.1\r\nHost: bench\r\nConnection: {connection}\r\nContent-Length: {len(raw)}\r\n\r\n"
+    return memoryview(head.encode() + raw)
+
+
 def run(
     port: int, raw: bytes, messages: int, connections: int, check: Callable[[bytes], None], *, keepalive: bool = False
 ) -> Result:
@@ -113,21 +128,19 @@ def run(
 
     One loop over raw sockets, so that little of what is measured is waiting for the load. Raises Wrong.
     """
-    connection = "keep-alive" if keepalive else "close"
-    head = f"POST /checkv2 HTTP/1.1\r\nHost: bench\r\nConnection: {connection}\r\nContent-Length: {len(raw)}\r\n\r\n"
-    request = memoryview(head.encode() + raw)
+    request = posted(raw, keepalive=keepalive)
     seconds: list[float] = []
-    clients: dict[int, _Client] = {}
+    clients: dict[int, Client] = {}
     unsent = messages
     began = time.perf_counter()
     with epoll() as poll:
 
-        def start(client: _Client) -> None:
+        def start(client: Client) -> None:
             if not client.send(request):
                 poll.modify(client.sock, EPOLLIN | EPOLLOUT)
 
         def connect() -> None:
-            client = _Client(port)
+            client = Client(port)
             clients[client.sock.fileno()] = client
             poll.register(client.sock, EPOLLIN)
             start(client)
@@ -148,7 +161,7 @@ def run(
                         continue
                     now = time.perf_counter()
                     seconds.append(now - client.began)
-                    check(client.data[client.data.index(b"\r\n\r\n") + 4 :])
+                    check(client.body)
                     if keepalive and unsent:
                         unsent -= 1
                         client.began, client.data, client.length = now, b"", 0

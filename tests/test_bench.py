@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ import orjson
 import pytest
 
 from bench.backends import Backends, running_backends
-from bench.load import Wrong
+from bench.endurance import Minute, endure, verdict
+from bench.load import Wrong, free_port
+from bench.open_loop import OpenLoop
 from bench.speed import table
 from bench.speed_rounds import Budget, checking, compare, measured
 from bench.speed_scenarios import SCENARIOS, Scenario
@@ -91,3 +94,30 @@ def test_a_reply_must_have_its_symbols_and_no_others() -> None:
 def test_backends_that_were_asked_something_else_spoil_a_round(name: str, asked: dict[str, int], problem: str) -> None:
     with pytest.raises(Wrong, match=problem):
         compare(ASKED_NOTHING | asked, BY_NAME[name], 100, 4, by_tcp=True if name == "S4" else None)
+
+
+@pytest.mark.timeout(120)
+def test_an_open_loop_sends_every_kind_of_rule_its_messages(backends: Backends) -> None:
+    told: list[str] = []
+    report = endure(2, backends, minute=1.0, measuring=1, tell=told.append)
+    assert report.problems == []
+    assert report.sent == report.answered > 0
+    assert [one.messages > 0 and one.memory > 0 and one.descriptors > 0 for one in report.minutes] == [True, True]
+
+
+def test_an_open_loop_counts_messages_that_nobody_takes() -> None:
+    loop = OpenLoop(free_port(), [b"mail"], 1000.0, lambda body: None)
+    loop.run(time.perf_counter() + 0.05)
+    loop.drain()
+    assert loop.problems == {"refused": loop.sent}
+    assert loop.answered == 0
+
+
+def test_the_last_quarter_is_compared_with_the_second() -> None:
+    usual = Minute(100, 70.0, 5.0, 20.0, 1.0, 60.0, 30.0, 40, 5, 5, 9)
+    assert verdict([usual] * 8)[1]
+    assert verdict([replace(usual, memory=20.0), *[usual] * 7])[1]
+    for more in (replace(usual, memory=64.0), replace(usual, descriptors=34.0), replace(usual, p50=7.0)):
+        told, is_flat = verdict([*[usual] * 6, more, more])
+        assert not is_flat
+        assert sum("NOT FLAT" in line for line in told) == 1
