@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from itertools import takewhile
 
-from bench import growth, hostile, reading, reloads, scaling, soak, speed, streams
+from bench import endurance, growth, hostile, reading, reloads, scaling, soak, speed, streams
 
 MEASUREMENTS: dict[str, Callable[[], object]] = {
+    "endurance": endurance.main,
     "growth": growth.main,
     "hostile": hostile.main,
     "reading": reading.main,

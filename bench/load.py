@@ -10,7 +10,9 @@ from select import EPOLLIN, EPOLLOUT, epoll
 __all__ = [
     "ALL_CORES",
     "CLIENT_CORE",
+    "PATIENCE",
     "SERVER_CORE",
+    "Client",
     "Dialogue",
     "Reader",
     "Result",
@@ -93,7 +95,7 @@ class Dialogue:
     """Does the next message go over the same connection?"""
 
 
-class _Client:
+class Client:
     """One message on its way; on a kept connection, one after the other."""
 
     __slots__ = ("began", "data", "dialogue", "replies", "sock", "step", "unsent")
@@ -145,17 +147,17 @@ def run(port: int, dialogue: Dialogue, messages: int, connections: int, check: C
     One loop over raw sockets, so that little of what is measured is waiting for the load. Raises Wrong.
     """
     seconds: list[float] = []
-    clients: dict[int, _Client] = {}
+    clients: dict[int, Client] = {}
     unsent = messages
     began = time.perf_counter()
     with epoll() as poll:
 
-        def start(client: _Client) -> None:
+        def start(client: Client) -> None:
             if not client.send():
                 poll.modify(client.sock, EPOLLIN | EPOLLOUT)
 
         def connect() -> None:
-            client = _Client(port, dialogue)
+            client = Client(port, dialogue)
             clients[client.sock.fileno()] = client
             poll.register(client.sock, EPOLLIN)
             start(client)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from bench.backends import Backends, running_backends
 from bench.dialogues import over_http, over_smtp, over_spamc
-from bench.load import Dialogue, Wrong
+from bench.endurance import Minute, endure, verdict
+from bench.load import Dialogue, Wrong, free_port
+from bench.open_loop import OpenLoop
 from bench.peers import Absent, found
 from bench.speed import BESIDE, table
 from bench.speed_rounds import Budget, checking, compare, measured
@@ -142,3 +145,30 @@ def test_a_reply_that_is_no_verdict_spoils_a_round(dialogue: Dialogue, step: int
 
 def test_a_dot_at_the_start_of_a_line_is_doubled_in_smtp() -> None:
     assert over_smtp(MAIL).steps[5][0] == b"Subject: x\r\n\r\n..\r\nhello\r\n.\r\n"
+
+
+@pytest.mark.timeout(120)
+def test_an_open_loop_sends_every_kind_of_rule_its_messages(backends: Backends) -> None:
+    told: list[str] = []
+    report = endure(2, backends, minute=1.0, measuring=1, tell=told.append)
+    assert report.problems == []
+    assert report.sent == report.answered > 0
+    assert [one.messages > 0 and one.memory > 0 and one.descriptors > 0 for one in report.minutes] == [True, True]
+
+
+def test_an_open_loop_counts_messages_that_nobody_takes() -> None:
+    loop = OpenLoop(free_port(), [b"mail"], 1000.0, lambda body: None)
+    loop.run(time.perf_counter() + 0.05)
+    loop.drain()
+    assert loop.problems == {"refused": loop.sent}
+    assert loop.answered == 0
+
+
+def test_the_last_quarter_is_compared_with_the_second() -> None:
+    usual = Minute(100, 70.0, 5.0, 20.0, 1.0, 60.0, 30.0, 40, 5, 5, 9)
+    assert verdict([usual] * 8)[1]
+    assert verdict([replace(usual, memory=20.0), *[usual] * 7])[1]
+    for more in (replace(usual, memory=64.0), replace(usual, descriptors=34.0), replace(usual, p50=7.0)):
+        told, is_flat = verdict([*[usual] * 6, more, more])
+        assert not is_flat
+        assert sum("NOT FLAT" in line for line in told) == 1
