@@ -23,6 +23,11 @@ class Tree:
         # The processes' own clocks, clock_getcpuclockid(3): the ticks in /proc are too coarse for short runs.
         return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids)
 
+    def waited(self) -> float:
+        """Seconds that their threads were ready while the core had others to run; 0 where the kernel keeps no count."""
+        counts = (file for pid in self.pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        return sum(int(file.read_text().split()[1]) for file in counts) / 1e9
+
     def memory(self) -> int:
         """Bytes resident, of the largest of them."""
         return max(_status(pid, "VmRSS") for pid in self.pids)

@@ -165,10 +165,19 @@ def test_an_open_loop_counts_messages_that_nobody_takes() -> None:
 
 
 def test_the_last_quarter_is_compared_with_the_second() -> None:
-    usual = Minute(100, 70.0, 5.0, 20.0, 1.0, 60.0, 30.0, 40, 5, 5, 9)
+    usual = Minute(100, 70.0, 2.0, 5.0, 20.0, 1.0, 60.0, 30.0, 40, 5, 5, 9)
     assert verdict([usual] * 8)[1]
     assert verdict([replace(usual, memory=20.0), *[usual] * 7])[1]
     for more in (replace(usual, memory=64.0), replace(usual, descriptors=34.0), replace(usual, p50=7.0)):
         told, is_flat = verdict([*[usual] * 6, more, more])
         assert not is_flat
         assert sum("NOT FLAT" in line for line in told) == 1
+
+
+def test_a_minute_that_others_disturbed_tells_nothing_of_latency() -> None:
+    usual = Minute(100, 70.0, 2.0, 5.0, 20.0, 1.0, 60.0, 30.0, 40, 5, 5, 9)
+    disturbed = replace(usual, waited=30.0, p50=900.0)
+    assert verdict([*[usual] * 6, disturbed, usual])[1]
+    told, is_flat = verdict([*[usual] * 6, disturbed, disturbed])
+    assert not is_flat
+    assert "NOT JUDGED" in told[-1]
