@@ -39,6 +39,8 @@ class OpenLoop:
         self._check = check
         self._dice = random.Random(SEED)
         self._clients: dict[int, Client] = {}
+        self._ends: dict[int, float] = {}
+        """When each connection's patience ends. It begins when a message is sent: one that had to wait gets as much."""
         self._poll = select.epoll()
         self._due = time.perf_counter()
         self._is_held = False
@@ -87,6 +89,7 @@ class OpenLoop:
         client.began = due
         descriptor = client.sock.fileno()
         self._clients[descriptor] = client
+        self._ends[descriptor] = time.perf_counter() + PATIENCE
         self._poll.register(descriptor, select.EPOLLIN)
         try:
             if not client.send():
@@ -105,7 +108,7 @@ class OpenLoop:
         now = time.perf_counter()
         if now > self._looked + LOOKING:
             self._looked = now
-            for descriptor in [one for one, client in self._clients.items() if now > client.began + PATIENCE]:
+            for descriptor in [one for one in self._clients if now > self._ends[one]]:
                 self._fail(descriptor, "unanswered", f"no answer in {PATIENCE:g} s")
 
     def _advance(self, descriptor: int, event: int) -> None:

@@ -1,5 +1,6 @@
 """The benchmark of speed measures what it says: its rules load, its replies are right, and it refuses rounds that are not."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -162,6 +163,19 @@ def test_an_open_loop_counts_messages_that_nobody_takes() -> None:
     loop.drain()
     assert loop.problems == {"refused": loop.sent}
     assert loop.answered == 0
+
+
+def test_an_open_loop_has_patience_with_each_message_that_it_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MOST_AT_ONCE": 1, "PATIENCE": 0.2, "LOOKING": 0.02}.items():
+        monkeypatch.setattr(f"bench.open_loop.{name}", value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        loop = OpenLoop(silent.getsockname()[1], [b"mail"], 1000.0, lambda body: None)
+        loop.run(time.perf_counter() + 1.0)
+        loop.drain()
+    assert loop.problems == {"unanswered": loop.sent}
+    # One after the other, however long ago the next one was due.
+    assert 2 <= loop.sent <= 5
+    assert loop.held >= loop.sent - 1
 
 
 def test_the_last_quarter_is_compared_with_the_second() -> None:
