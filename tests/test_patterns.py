@@ -16,7 +16,7 @@ MISREAD = re.compile(r"\)(?:[*+?]|\{[\d,]+\})\+")
 
 
 def strings(source: str) -> list[str]:
-    """The string literals of a source text, as written; docstrings and remarks are none of them patterns."""
+    """The string literals of a source text, as written, docstrings among them; remarks are none."""
     found = tokenize.generate_tokens(io.StringIO(source).readline)
     return [token.string for token in found if token.type == tokenize.STRING]
 

@@ -93,4 +93,4 @@ def test_a_test_that_blocks_is_told_the_line_that_held_the_hub(tmp_path: Path) -
     told = pytest.raises(AssertionError, match=r"(?s)held for \d+ ms, here:.*test_support\.py.* in test_a_test_that_blocks")
     with told, watched(tmp_path / "held.txt"):
         gevent.sleep(0.02)
-        time.sleep(0.6)
+        time.sleep(0.3)

@@ -64,10 +64,10 @@ def watched(trace: Path, *, limit: float = 0.050) -> Iterator[None]:
     """AssertionError in the end if the hub was held for more than `limit` seconds, with the line that held it.
 
     `trace` is a file to write that down in. The block's own first and last steps count as well. Where coverage is measured all
-    code takes about three times as long, on a shared machine up to six, and so may this.
+    code takes three to four times as long, and so may this.
     """
     if sys.gettrace() is not None:
-        limit *= 6
+        limit *= 4
     # What thousands of earlier tests have left is not for the collector to look through in this one.
     gc.freeze()
     with trace.open("w+") as file:
