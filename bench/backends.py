@@ -18,9 +18,9 @@ from typing import Any
 import gevent
 import gevent.socket
 
-from bench.load import exchange, free_port
+from bench.load import exchange
 from bench.peers import found
-from tests.support.partners import running
+from tests.support.partners import free_port, running
 
 __all__ = ["Backends", "running_backends"]
 

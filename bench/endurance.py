@@ -21,13 +21,14 @@ import psutil
 
 from bench.backends import Backends, running_backends
 from bench.dialogues import over_http
-from bench.load import CLIENT_CORE, Result, Wrong, exchange, free_port, run
+from bench.load import CLIENT_CORE, Result, Wrong, exchange, run
 from bench.open_loop import MOST_AT_ONCE, OpenLoop
 from bench.peers import Peer, filterd, pinned
 from bench.reading import message
 from bench.speed import machine, written
 from bench.speed_rounds import SETTLING, checking, compare, rest_of
 from bench.speed_scenarios import Scenario
+from tests.support.partners import free_port
 
 __all__ = ["Minute", "Report", "endure", "main", "verdict"]
 

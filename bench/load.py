@@ -18,7 +18,6 @@ __all__ = [
     "Result",
     "Wrong",
     "exchange",
-    "free_port",
     "holding",
     "ping",
     "run",
@@ -46,12 +45,6 @@ class Result:
     def percentile(self, share: float) -> float:
         """The seconds that this share of the messages needed at most."""
         return self.seconds[min(int(share * len(self.seconds)), len(self.seconds) - 1)]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def ping(port: int) -> bool:

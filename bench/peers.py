@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.accounting import Tree
-from bench.load import SERVER_CORE, Wrong, exchange, free_port, ping
+from bench.load import SERVER_CORE, Wrong, exchange, ping
+from tests.support.partners import free_port
 
 __all__ = ["SPAMD_SYMBOL", "Absent", "Peer", "filterd", "found", "haraka", "pinned", "rspamd", "spamd"]
 

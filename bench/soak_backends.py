@@ -9,7 +9,6 @@ import random
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import gevent
@@ -32,7 +31,6 @@ __all__ = [
     "answered",
     "datagrams",
     "pause",
-    "quiet_ports",
 ]
 
 SLOW = (0.005, 0.05)
@@ -40,25 +38,6 @@ SLOW = (0.005, 0.05)
 
 RELAY_CUTS = 1500
 """Of so many pieces that the relay carries to a client one is its last."""
-
-
-def quiet_ports(count: int) -> list[int]:
-    """Ports that no outgoing connection gets. On others, a server that is away for a moment may find its port taken, and a
-    client that calls it then may even be connected to itself, which would look like an echo.
-    """  # fmt: skip
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports: list[int] = []
-    for port in random.sample(range(max(first - 12_000, 1024), first), 2000):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind((LOOPBACK, port))
-                udp.bind((LOOPBACK, port))
-            except OSError:
-                continue
-        ports.append(port)
-        if len(ports) == count:
-            break
-    return ports
 
 
 class Backend(Protocol):

@@ -202,7 +202,7 @@ def redis_callbacks(task: Task) -> None:
     # One that waits in the server, on a connection of its own, for what another line brings.
     push, pop = Question(task, "redispush", NO_FAULTS), Question(task, "redispop", NO_FAULTS)
     redis.request(REDIS, ["RPUSH", pop.text, pop.text], callback=lambda err, data: push.got(err or data, 1), is_write=True)
-    pop.got(redis.request(REDIS, ["BLPOP", pop.text, 0.5], is_write=True).value, [pop.text, pop.text])
+    pop.got(redis.request(REDIS, ["BLPOP", pop.text, 2], is_write=True).value, [pop.text, pop.text])
     # A state that must stay with its connection.
     one = Question(task, "redisselect", NO_FAULTS)
     try:

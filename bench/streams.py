@@ -22,7 +22,7 @@ from gevent import socket
 from gevent.event import Event
 
 from bench.accounting import Tree
-from bench.load import free_port
+from tests.support.partners import free_port
 
 __all__ = ["main"]
 

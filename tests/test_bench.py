@@ -14,14 +14,14 @@ import pytest
 from bench.backends import Backends, running_backends
 from bench.dialogues import over_http, over_smtp, over_spamc
 from bench.endurance import Minute, endure, verdict
-from bench.load import Dialogue, Wrong, free_port
+from bench.load import Dialogue, Wrong
 from bench.open_loop import OpenLoop
 from bench.peers import Absent, found
 from bench.speed import BESIDE, table
 from bench.speed_rounds import Budget, checking, compare, measured
 from bench.speed_scenarios import SCENARIOS, Scenario
 from tests.support.daemon import ROOT
-from tests.support.partners import require
+from tests.support.partners import free_port, require
 
 KINDS = ("headers", "web", "names", "store", "talk", "read_all", "many", "lookups")
 EVERYTHING = Scenario("all", "all kinds of rules", None, dict.fromkeys(KINDS, 2), keepalive=True)

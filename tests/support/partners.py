@@ -8,6 +8,7 @@ Promises:
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +26,8 @@ import pytest
 __all__ = ["RedisServer", "Running", "ask_redis", "free_port", "require", "running", "running_redis", "running_unbound"]
 
 LOOPBACK = "127.0.0.1"
+SHARES = 4
+"""Processes of one run of the suite that have ports of their own."""
 # Daemons live where an ordinary user's PATH does not look.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -39,17 +43,34 @@ def require(program: str, *, package: str) -> Path:
     pytest.skip(absence)
 
 
+def _quiet_ports() -> Iterator[int]:
+    """Ports that no outgoing connection gets and no bind to port 0, over and over, for processes side by side each its own.
+
+    On others a server that has not begun to listen, or is away for a moment, may find its port taken, and whoever calls it then
+    may even be connected to itself, which looks like an echo.
+    """
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % SHARES
+    ports = range(max(end - 12_000, 1024) + share, end, SHARES)
+    # Two runs of the suite at once, which know nothing of each other, begin at different places.
+    begin = random.randrange(len(ports))
+    return cycle([*ports[begin:], *ports[:begin]])
+
+
+_PORTS = _quiet_ports()
+
+
 def free_port() -> int:
-    """A loopback port that nobody held a moment ago, for TCP and UDP alike. Our own servers bind port 0 instead."""
-    while True:
+    """A loopback port that nobody holds, for TCP and UDP alike. Our own servers bind port 0 instead."""
+    for port in _PORTS:
         with socket.socket(type=socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((LOOPBACK, 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind((LOOPBACK, port))
                 udp.bind((LOOPBACK, port))
             except OSError:
                 continue
             return port
+    raise AssertionError("there is no port")  # pragma: no cover - the ports go round
 
 
 class Running:
