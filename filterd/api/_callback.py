@@ -3,7 +3,8 @@
 Promises:
 
 * There is one implementation of each call, the blocking one. With `callback=` it runs in a child greenlet of the task's scope,
-  and its outcome is handed to the callback there; the message waits for it.
+  and its outcome is handed to the callback there; the message waits for it. Lookups alone, of which a message has dozens, have
+  no greenlet before their answer is there.
 * A callback may take fewer arguments than it is offered, as in Lua.
 * An exception in a callback is a failure of the rule that asked.
 """
@@ -16,7 +17,7 @@ from typing import Any
 from filterd.net.no_wait import refuse_now
 from filterd.task import Scope, current, loading_modules
 
-__all__ = ["later", "offer", "scope_of"]
+__all__ = ["later", "offer", "scope_of", "taken_by"]
 
 _ALL = 1_000_000
 
@@ -39,7 +40,7 @@ def scope_of(task: Scope | None, call: str, *, waits: bool = True) -> Scope:
 
 def later(scope: Scope, callback: Callable[..., Any], work: Callable[[], tuple[Any, ...]]) -> bool:
     """Run `work` in a child greenlet and offer what it returns to the callback; True, or False if it could not be started."""
-    count = _taken_by(callback)
+    count = taken_by(callback)
 
     def run() -> None:
         callback(*work()[:count])
@@ -49,10 +50,10 @@ def later(scope: Scope, callback: Callable[..., Any], work: Callable[[], tuple[A
 
 def offer(callback: Callable[..., Any], *args: Any) -> None:
     """Call it with as many of these as it takes."""
-    callback(*args[: _taken_by(callback)])
+    callback(*args[: taken_by(callback)])
 
 
-def _taken_by(callback: Callable[..., Any]) -> int:
+def taken_by(callback: Callable[..., Any]) -> int:
     """How many positional arguments it takes. A default is no reason to be left out: `def done(err, data=None)` gets both."""
     # A signature costs some 10 µs. What decorators leave on a function lies in its __dict__, and changes its signature.
     if type(callback) is FunctionType and not callback.__dict__:
@@ -60,7 +61,7 @@ def _taken_by(callback: Callable[..., Any]) -> int:
         return _ALL if code.co_flags & CO_VARARGS else code.co_argcount
     if type(callback) is MethodType:
         # Without the self that is there already, even if it is one of *args.
-        return _taken_by(callback.__func__) - 1
+        return taken_by(callback.__func__) - 1
     if not callable(callback):
         raise TypeError(f"callback= is no function: {callback!r}")
     try:

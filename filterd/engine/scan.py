@@ -19,7 +19,7 @@ from filterd.mail.results import PreResult, Results
 from filterd.mail.verdict import Hit, RuleFailure
 from filterd.net.greenlets import Stop, running
 from filterd.net.no_wait import WouldWait, no_wait, told_wait
-from filterd.task import Child, Environment, Jobs, Task
+from filterd.task import Child, Environment, Expected, Jobs, Task
 
 __all__ = ["Scan"]
 
@@ -38,6 +38,10 @@ class RuleJobs(Jobs):
         if isinstance(job, Child):
             self.scope.order.child_begun(job.parent)
         super().add(job)
+
+    def expect(self, child: Child[Any], cancelled: Callable[[Stop], object]) -> Expected:
+        self.scope.order.child_begun(child.parent)
+        return super().expect(child, cancelled)
 
     def perform(self, job: Any) -> None:
         task = self.scope
@@ -81,6 +85,10 @@ class RuleJobs(Jobs):
     def limit(self, job: Any) -> float | None:
         timeout: float | None = job.parent.timeout if isinstance(job, Child) else job.timeout
         return timeout
+
+    def spent(self, job: Any) -> float:
+        # A child that had to wait before it could begin has used that time.
+        return monotonic() - job.asked if isinstance(job, Child) and job.asked is not None else 0.0
 
 
 def _condition_holds(rule: Rule, task: "Scan") -> bool:

@@ -16,13 +16,13 @@ Promises:
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-__all__ = ["Batch", "Crew", "Runner", "Stop", "close_forgotten_timeouts", "running"]
+__all__ = ["Batch", "Crew", "Runner", "Stop", "Waiting", "close_forgotten_timeouts", "running"]
 
 MAX_THROWS = 5
 """How often a job is told to stop before it is disowned."""
@@ -54,11 +54,18 @@ class Stop(BaseException):
         return Stop(self.reason, self.kind)
 
 
+class Waiting(Protocol):
+    """What a batch waits for: a runner whose job waits, or something else that a job is to begin with."""
+
+    def stop(self, stop: Stop) -> None:
+        """The batch is being stopped. In the hub."""
+
+
 class Batch(Generic[Job]):
     """Jobs of one owner that run at the same time.
 
     A subclass says what a job is: `perform` does it, `failed` takes every exception that escapes it (and must not raise),
-    `limit` gives the seconds it may take from its first wait on (None: no limit of its own).
+    `limit` gives the seconds it may take from its first wait on (None: no limit of its own), `spent` how many are gone by then.
     """
 
     __slots__ = ("crew", "dispatching", "jobs", "owner", "scheduled", "stopped", "waiting")
@@ -66,7 +73,8 @@ class Batch(Generic[Job]):
     def __init__(self, crew: "Crew") -> None:
         self.crew = crew
         self.jobs: deque[Job] = deque()
-        self.waiting: set[Runner] = set()
+        self.waiting: set[Any] = set()
+        """Runners whose jobs wait, and whatever else was given to `begin` later: all of them `Waiting`."""
         self.owner: greenlet | None = None
         self.scheduled = False
         self.dispatching = False
@@ -82,6 +90,9 @@ class Batch(Generic[Job]):
     def limit(self, job: Job) -> float | None:
         return None
 
+    def spent(self, job: Job) -> float:
+        return 0.0
+
     @property
     def idle(self) -> bool:
         """Nothing is queued and nothing waits."""
@@ -92,6 +103,12 @@ class Batch(Generic[Job]):
         if self.stopped is not None:
             self.failed(job, self.stopped.again())
             return
+        self.jobs.append(job)
+        self._schedule()
+
+    def begin(self, waiting: Waiting, job: Job) -> None:
+        """What was waited for has come: queue the job that begins with it, also while the batch is being stopped."""
+        self.waiting.discard(waiting)
         self.jobs.append(job)
         self._schedule()
 
@@ -136,8 +153,8 @@ class Batch(Generic[Job]):
         """Drop what has not begun and stop what waits. Call it from the hub only (a timer or a callback)."""
         self.jobs.clear()
         self.stopped = stop
-        for runner in tuple(self.waiting):
-            self.crew.stop(runner, stop)
+        for one in tuple(self.waiting):
+            one.stop(stop)
         self._wake()
 
     def _schedule(self) -> None:
@@ -161,7 +178,7 @@ class Batch(Generic[Job]):
                 self.waiting.add(runner)
                 seconds = self.limit(job)
                 if seconds is not None:
-                    crew.limit(runner, seconds, job)
+                    crew.limit(runner, seconds, self.spent(job))
         self.dispatching = False
         self._wake()
 
@@ -221,6 +238,10 @@ class Runner(greenlet):
                 hub.switch()
             else:
                 owner.switch()
+
+    def stop(self, stop: Stop) -> None:
+        """Throw it into the job that waits here. From the hub only."""
+        self.crew.stop(self, stop)
 
     def _pull(self) -> greenlet | None:
         # A function of its own, so that a parked runner holds no reference to the last message. Gives who waits for the end.
@@ -295,9 +316,9 @@ class Crew:
         self.alive += 1
         return Runner(self)
 
-    def limit(self, runner: Runner, seconds: float, job: object) -> None:
-        """Stop the job that waits in `runner` after so many seconds."""
-        timer = runner.timer = self.hub.loop.timer(max(seconds, 0.0))
+    def limit(self, runner: Runner, seconds: float, spent: float) -> None:
+        """Stop the job that waits in `runner` after so many seconds, of which some are spent."""
+        timer = runner.timer = self.hub.loop.timer(max(seconds - spent, 0.0))
         # update=True: a loop that has been busy has an old idea of now, and the timer would fire early by that much.
         timer.start(self.stop, runner, Stop(f"its own timeout of {seconds:g} s is over"), update=True)
 

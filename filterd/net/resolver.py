@@ -8,12 +8,16 @@ Promises:
 * Whoever stops waiting takes nothing from the others: the question goes on, and its answer is kept for the next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
+from typing import Any
+
+from gevent import get_hub
 
 from filterd.net.counters import Counters
+from filterd.net.greenlets import Stop
 from filterd.net.resolver_exchange import CLOSED, Exchange
 from filterd.net.resolver_hosts import HostsFile
 from filterd.net.resolver_pending import Answer, Inquiry, Pending
@@ -25,7 +29,7 @@ from filterd.proto.dns import NO_NAME, NO_RECORDS, TIMED_OUT, TYPES, Records, Re
 from filterd.proto.dns_fake import fake_reply
 from filterd.proto.dns_files import parse_resolv_conf
 
-__all__ = ["FakeRecord", "Records", "Resolver", "ResolverSettings"]
+__all__ = ["Deferred", "FakeRecord", "Records", "Resolver", "ResolverSettings", "known_type", "question_of"]
 
 HOSTS = Path("/etc/hosts")
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -70,12 +74,12 @@ class Resolver:
     def ask_one(self, name: str, kind: str = "a", *, until: float | None = None) -> Records | Failure:
         """As `ask`, of one question: without the lists of many it costs a tenth less. Raises ValueError for unknown types."""
         if kind not in TYPES:
-            kind = _known(kind)
+            kind = known_type(kind)
         began = monotonic()
         self.stats.requests += 1
         entry = self._look_up(name, kind, began)
         if not isinstance(entry, Pending):
-            return self._outcome(entry, began)
+            return self.outcome(entry, began)
         inquiry = Inquiry(1)
         inquiry.left = 1
         entry.inquiries.append((inquiry, 0))
@@ -83,11 +87,11 @@ class Resolver:
             self._exchange.ask(entry)
         if inquiry.left:
             self._wait(inquiry, until, entry.peer, began)
-        return self._outcome(inquiry.answers[0] or (_LATE, 0.0, entry.peer), began)
+        return self.outcome(inquiry.answers[0] or (_LATE, 0.0, entry.peer), began)
 
     def ask(self, questions: Sequence[tuple[str, str]], *, until: float | None = None) -> list[Records | Failure]:
         """The outcome of each question (name, type) in their order, all asked at once. Raises ValueError for unknown types."""
-        kinds = [kind if kind in TYPES else _known(kind) for _, kind in questions]
+        kinds = [kind if kind in TYPES else known_type(kind) for _, kind in questions]
         began = monotonic()
         inquiry = Inquiry(len(questions))
         self.stats.requests += len(questions)
@@ -107,7 +111,26 @@ class Resolver:
         inquiry.left -= 1
         if inquiry.left:
             self._wait(inquiry, until, peer, began)
-        return [self._outcome(answer or (_LATE, 0.0, peer), began) for answer in inquiry.answers]
+        return [self.outcome(answer or (_LATE, 0.0, peer), began) for answer in inquiry.answers]
+
+    def ask_later(
+        self, question: bytes, then: Callable[[Records | Failure], object], *, until: float | None = None
+    ) -> "Deferred":
+        """Ask without waiting: `then` is given the outcome in the hub, or before this returns where it is known."""
+        began = monotonic()
+        self.stats.requests += 1
+        deferred = Deferred(self, then, began)
+        entry = self._find(question, began)
+        if not isinstance(entry, Pending):
+            deferred.take(0, entry)
+            return deferred
+        entry.inquiries.append((deferred, 0))
+        if not entry.tried:
+            self._exchange.ask(entry)
+        deferred.peer = entry.peer
+        if until is not None:
+            deferred.wait_until(until)
+        return deferred
 
     def _wait(self, inquiry: Inquiry, until: float | None, peer: str, began: float) -> None:
         try:
@@ -118,15 +141,18 @@ class Resolver:
                 if answer is None:
                     self.stats.failed(error)
                 else:
-                    self._outcome(answer, began)
+                    self.outcome(answer, began)
             raise
 
     def _look_up(self, name: str, kind: str, now: float) -> Answer | Pending:
         """What is known of it, or the question under way; one that nobody has asked yet has tried no server."""
         try:
-            question = encode_question(reverse_name(name) if kind == "ptr" else name, kind)
+            question = question_of(name, kind)
         except ValueError as problem:
             return Reply(str(problem), ()), 0.0, ""
+        return self._find(question, now)
+
+    def _find(self, question: bytes, now: float) -> Answer | Pending:
         fake = self._fakes.get(question)
         if fake is not None:
             return fake, 0.0, ""
@@ -171,7 +197,7 @@ class Resolver:
         for inquiry, place in pending.inquiries:
             inquiry.take(place, answer)
 
-    def _outcome(self, answer: Answer, began: float) -> Records | Failure:
+    def outcome(self, answer: Answer, began: float) -> Records | Failure:
         """Count it and make it what the caller gets."""
         reply, age, peer = answer
         stats = self.stats
@@ -188,10 +214,53 @@ class Resolver:
         return Failure(error, kind=_KINDS.get(error, "dns"), peer=peer, phase="dns", elapsed=monotonic() - began)
 
 
+class Deferred:
+    """A question whose asker does not wait: `take` hands the outcome on, once; `peer` is who was asked."""
+
+    __slots__ = ("_began", "_resolver", "_then", "_timer", "peer")
+
+    def __init__(self, resolver: Resolver, then: Callable[[Records | Failure], object], began: float) -> None:
+        self.peer = ""
+        self._resolver = resolver
+        self._then: Callable[[Records | Failure], object] | None = then
+        self._began = began
+        self._timer: Any = None
+
+    def wait_until(self, until: float) -> None:
+        """Not longer than to that moment of time.monotonic(); nothing is begun where the outcome is there."""
+        if self._then is not None:
+            self._timer = get_hub().loop.timer(max(until - monotonic(), 0.0))
+            self._timer.start(self.take, 0, (_LATE, 0.0, self.peer), update=True)
+
+    def take(self, place: int, answer: Answer) -> None:
+        then = self._over()
+        if then is not None:
+            then(self._resolver.outcome(answer, self._began))
+
+    def cancel(self, stop: Stop) -> None:
+        """Nobody wants to know any more; `stop` is told what was waited for."""
+        stop.phase, stop.peer = "dns", self.peer
+        if self._over() is not None:
+            self._resolver.stats.failed(stop)
+
+    def _over(self) -> Callable[[Records | Failure], object] | None:
+        then, self._then = self._then, None
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        return then
+
+
 _LATE = Reply(TIMED_OUT, ())
 
 
-def _known(kind: str) -> str:
+def question_of(name: str, kind: str) -> bytes:
+    """What is asked for the records of a name, or with `ptr` of an IP address. Raises ValueError for what is neither."""
+    return encode_question(reverse_name(name) if kind == "ptr" else name, kind)
+
+
+def known_type(kind: str) -> str:
+    """The type in lower case. Raises ValueError for an unknown one."""
     lower = kind.lower()
     if lower not in TYPES:
         raise ValueError(f"{kind!r} is not a DNS record type; known are {', '.join(TYPES)}")

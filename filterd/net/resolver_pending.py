@@ -12,7 +12,7 @@ from filterd.net.event import Event
 from filterd.net.stream import Address
 from filterd.proto.dns import Reply
 
-__all__ = ["Answer", "Inquiry", "Numbers", "Pending", "Place", "Receiver"]
+__all__ = ["Answer", "Asker", "Inquiry", "Numbers", "Pending", "Place", "Receiver"]
 
 Answer = tuple[Reply, float, str]
 """What was said, how many seconds ago it was heard, and who said it."""
@@ -33,6 +33,13 @@ class Inquiry:
         self.left -= 1
         if not self.left:
             self.event.set()
+
+
+class Asker(Protocol):
+    """Who asked a question, among others: one who waits, or has a function called."""
+
+    def take(self, place: int, answer: Answer) -> None:
+        """The answer to its question of this place. In the hub, or before the asking ends."""
 
 
 class Place(Protocol):
@@ -71,7 +78,7 @@ class Pending:
         self.question = question
         self.asked = asked
         """When this try began, a moment of time.monotonic()."""
-        self.inquiries: list[tuple[Inquiry, int]] = []
+        self.inquiries: list[tuple[Asker, int]] = []
         """Who waits, and which of its answers this is."""
         self.places: list[tuple[Place, int]] = []
         """Where answers may arrive, the latest try last."""

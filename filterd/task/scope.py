@@ -29,6 +29,7 @@ __all__ = [
     "Closable",
     "Deadline",
     "Environment",
+    "Expected",
     "Jobs",
     "Scope",
     "current",
@@ -117,7 +118,7 @@ class Named(Protocol):
 class Child(Generic[T]):
     """A function running beside the rule that asked for it. Its failure is that rule's failure unless somebody asks for it."""
 
-    __slots__ = ("args", "context", "done", "error", "function", "parent", "value", "watched")
+    __slots__ = ("args", "asked", "context", "done", "error", "function", "parent", "value", "watched")
 
     def __init__(self, parent: Named, function: Callable[..., T], args: tuple[Any, ...]) -> None:
         self.parent: Any = parent.parent if isinstance(parent, Child) else parent
@@ -127,7 +128,10 @@ class Child(Generic[T]):
         self.done = Event()
         self.value: T | None = None
         self.error: BaseException | None = None
+        """Why it failed; one that never was to begin is given it before it runs."""
         self.watched = False
+        self.asked: float | None = None
+        """Since which moment of time.monotonic() there was something to wait for before it could begin."""
 
     @property
     def name(self) -> str:
@@ -140,6 +144,8 @@ class Child(Generic[T]):
         return limit
 
     def run(self) -> None:
+        if self.error is not None:
+            raise self.error
         self.value = self.context.run(self.function, *self.args)
         self.done.set()
 
@@ -150,6 +156,39 @@ class Child(Generic[T]):
         if self.error is not None:
             raise self.error
         return cast(T, self.value)
+
+
+class Expected:
+    """A child that begins when something has happened. Until then it needs no runner, but its batch waits for it.
+
+    When the batch is stopped first, `cancelled` hears of it; it may tell in the `Stop` what was waited for.
+    """
+
+    __slots__ = ("_cancelled", "_child", "_jobs", "_timer")
+
+    def __init__(self, jobs: "Jobs", child: Child[Any], cancelled: Callable[[Stop], object]) -> None:
+        self._jobs = jobs
+        self._child = child
+        self._cancelled = cancelled
+        self._timer: Any = None
+        seconds = jobs.limit(child)
+        if seconds is not None:
+            child.asked = monotonic()
+            self._timer = jobs.crew.hub.loop.timer(max(seconds, 0.0))
+            self._timer.start(self.stop, Stop(f"its own timeout of {seconds:g} s is over"), update=True)
+
+    def begin(self) -> None:
+        """It has happened. Not to be called again, nor after it was stopped."""
+        if self._timer is not None:
+            self._timer.close()
+        self._jobs.begin(self, self._child)
+
+    def stop(self, stop: Stop) -> None:
+        """The child fails with this, as one does that waits in its runner."""
+        again = stop.again()
+        self._cancelled(again)
+        self._child.error = again
+        self.begin()
 
 
 class Jobs(Batch[Any]):
@@ -165,6 +204,12 @@ class Jobs(Batch[Any]):
 
     def perform(self, job: Any) -> None:
         job.run()
+
+    def expect(self, child: Child[Any], cancelled: Callable[[Stop], object]) -> Expected:
+        """Wait for what the child is to begin with."""
+        expected = Expected(self, child, cancelled)
+        self.waiting.add(expected)
+        return expected
 
     def failed(self, job: Any, error: BaseException) -> None:
         if isinstance(job, Child):
@@ -251,11 +296,22 @@ class Scope:
 
     def start_later(self, function: Callable[[], Any]) -> bool:
         """The same for a callback: False where nothing can be started any more, because the scope's budget is over."""
+        child = self._callback(function)
+        if child is None:
+            return False
+        self.jobs.add(child)
+        return True
+
+    def expect(self, function: Callable[[], Any], cancelled: Callable[[Stop], object]) -> Expected | None:
+        """The same for a function that begins with `Expected.begin`, called in the hub or here; None where it cannot be."""
+        child = self._callback(function)
+        return None if child is None else self.jobs.expect(child, cancelled)
+
+    def _callback(self, function: Callable[[], Any]) -> Child[Any] | None:
         runner = running()
         if runner is None or runner.job is None or self._is_closed or not self.deadline.left:
-            return False
-        self.jobs.add(Child(runner.job, function, ()))
-        return True
+            return None
+        return Child(runner.job, function, ())
 
     def map(self, function: Callable[[Item], T], items: Iterable[Item], limit: int | None = None) -> list[T]:
         """`function` of every item, at most `limit` at once (None: all), results in the order of the items.

@@ -1,6 +1,7 @@
 """dns.request, dns.many, the callback forms and the resolver object, word by word as rules may rely on them."""
 
 from collections.abc import Callable, Iterator
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -200,6 +201,66 @@ def test_the_rule_goes_on_before_its_callback(run: Any) -> None:
 
     run(rule)
     assert order == ["rule", "callback"]
+
+
+def test_a_callback_is_told_in_time_that_there_is_no_answer(run: Any, network: Any, server: DnsPeer) -> None:
+    heard: list[Any] = []
+    run(lambda: dns.request("silent.test", callback=lambda *told: heard.append(told[1:]), timeout=0.05))
+    ((name, results, error),) = heard
+    assert (name, results, error) == ("silent.test", None, "query timed out")
+    assert (error.kind, error.phase, error.peer) == ("timeout", "dns", f"127.0.0.1:{server.port}")
+    assert 0.05 <= error.elapsed < 0.2
+    assert network.resolver.stats.timeouts == 1
+    # The answer that comes after that of the timer, or never, is nobody's.
+    gevent.sleep(0.4)
+    assert len(heard) == 1
+
+
+def test_a_message_without_time_left_stops_the_questions_of_callbacks(network: Any, server: DnsPeer) -> None:
+    def rule(task: Task) -> bool:
+        for kind in ("a", "mx"):
+            assert dns.request("silent.test", kind, callback=lambda *_: pytest.fail("nothing was answered"))
+        return True
+
+    verdict = scan_with(rule_of(rule, "ASKS"), network=network, task_timeout=0.05)
+    assert list(verdict.symbols) == ["ASKS"]
+    assert verdict.timed_out
+    told = f"timeout: the message's budget of 0.05 s is over while asking DNS for 127.0.0.1:{server.port}"
+    assert [(one.rule, one.text, one.phase) for one in verdict.failures] == [("ASKS", told, "dns")] * 2
+    assert network.resolver.stats.as_dict() == {"requests": 2, "replies": 0, "errors": 0, "timeouts": 2, "in_flight": 0}
+
+
+def test_the_timeout_of_a_rule_holds_for_the_question_and_the_callback_together(network: Any) -> None:
+    heard: list[str] = []
+
+    def done(resolver: dns.Resolver, name: str, results: object, error: Failure | None) -> None:
+        heard.append(name)
+        gevent.sleep(5.0)
+
+    def rule(task: Task) -> None:
+        assert dns.request("silent.test", callback=done)
+        assert dns.request("silent.test", "mx", callback=done, timeout=0.15)
+        assert dns.request("mx.test", "mx", callback=done)
+
+    began = monotonic()
+    verdict = scan_with(rule_of(rule, "ASKS", timeout=0.18), network=network)
+    assert monotonic() - began < 5.0
+    # One waits for its answer, the two others in their callbacks.
+    reasons = [one.text for one in verdict.failures]
+    assert sorted(heard) == ["mx.test", "silent.test"]
+    assert len(reasons) == 3
+    assert all("its own timeout of 0.18 s is over" in reason for reason in reasons)
+
+
+def test_a_callback_whose_rule_cannot_begin_anything_any_more_is_not_called(network: Any) -> None:
+    def rule(task: Task) -> bool:
+        task.deadline.renew(0.0)
+        return dns.request("mx.test", callback=lambda *_: None)
+
+    values: list[bool] = []
+    scan_with(rule_of(lambda task: values.append(rule(task)), "ASKS"), network=network)
+    assert values == [False]
+    assert network.resolver.stats.requests == 0
 
 
 # -- many
