@@ -20,7 +20,7 @@ from filterd.net.counters import Counters
 from filterd.net.greenlets import Stop
 from filterd.net.resolver_exchange import CLOSED, Exchange
 from filterd.net.resolver_hosts import HostsFile
-from filterd.net.resolver_pending import Answer, Inquiry, Pending
+from filterd.net.resolver_pending import Answer, Asker, Inquiry, Pending
 from filterd.net.resolver_settings import FakeRecord, ResolverSettings
 from filterd.net.resolver_table import Kept, Table
 from filterd.net.upstream import Upstreams
@@ -34,6 +34,9 @@ __all__ = ["Deferred", "FakeRecord", "Records", "Resolver", "ResolverSettings", 
 HOSTS = Path("/etc/hosts")
 RESOLV_CONF = Path("/etc/resolv.conf")
 PORT = 53
+
+MOST_WOKEN = 50
+"""In one go, before others have their turn."""
 
 _KINDS: dict[str | None, Kind] = {TIMED_OUT: "timeout", CLOSED: "cancelled"}
 
@@ -53,6 +56,9 @@ class Resolver:
         self._fakes = dict(map(_fake, settings.fake_records))
         self._hosts = HostsFile(hosts)
         self._table = Table(settings.cache)
+        # Who has all of his answers now, and is woken in the next turn of the loop.
+        self._ready: list[Asker] = []
+        self._waking = False
         self._exchange = Exchange(
             _servers(settings, resolv_conf),
             timeout=settings.timeout,
@@ -84,7 +90,7 @@ class Resolver:
         inquiry.left = 1
         entry.inquiries.append((inquiry, 0))
         if not entry.tried:
-            self._exchange.ask(entry)
+            self._exchange.ask((entry,))
         if inquiry.left:
             self._wait(inquiry, until, entry.peer, began)
         return self.outcome(inquiry.answers[0] or (_LATE, 0.0, entry.peer), began)
@@ -96,19 +102,20 @@ class Resolver:
         inquiry = Inquiry(len(questions))
         self.stats.requests += len(questions)
         peer = ""
-        # This function holds one, so that answers which come at once do not end the waiting before all is asked.
-        inquiry.left = 1
+        fresh = []
         for place, (name, _) in enumerate(questions):
             entry = self._look_up(name, kinds[place], began)
             if isinstance(entry, Pending):
+                if not (entry.tried or entry.inquiries):
+                    fresh.append(entry)
                 entry.inquiries.append((inquiry, place))
                 inquiry.left += 1
-                if not entry.tried:
-                    self._exchange.ask(entry)
                 peer = entry.peer
             else:
                 inquiry.answers[place] = entry
-        inquiry.left -= 1
+        if fresh:
+            self._exchange.ask(fresh)
+            peer = fresh[-1].peer
         if inquiry.left:
             self._wait(inquiry, until, peer, began)
         return [self.outcome(answer or (_LATE, 0.0, peer), began) for answer in inquiry.answers]
@@ -126,7 +133,7 @@ class Resolver:
             return deferred
         entry.inquiries.append((deferred, 0))
         if not entry.tried:
-            self._exchange.ask(entry)
+            self._exchange.ask((entry,))
         deferred.peer = entry.peer
         if until is not None:
             deferred.wait_until(until)
@@ -134,8 +141,7 @@ class Resolver:
 
     def _wait(self, inquiry: Inquiry, until: float | None, peer: str, began: float) -> None:
         try:
-            # Where something held the loop, time and answers are up together; in the second wait the answers are read.
-            inquiry.event.wait(until=until, phase="dns", peer=peer) or inquiry.event.wait(until=until, phase="dns", peer=peer)
+            inquiry.wait(until=until, peer=peer)
         except BaseException as error:
             for answer in inquiry.answers:
                 if answer is None:
@@ -194,8 +200,23 @@ class Resolver:
     def _answered(self, pending: Pending, reply: Reply) -> None:
         self._table.answered(pending, reply, monotonic())
         answer = reply, 0.0, pending.peer
-        for inquiry, place in pending.inquiries:
-            inquiry.take(place, answer)
+        for asker, place in pending.inquiries:
+            if asker.take(place, answer):
+                self._ready.append(asker)
+        if self._ready and not self._waking:
+            self._waking = True
+            get_hub().loop.run_callback(self._wake)
+
+    def _wake(self) -> None:
+        # In the hub. A callback of the loop for each would cost a microsecond.
+        ready = self._ready
+        self._ready = ready[MOST_WOKEN:]
+        if self._ready:
+            get_hub().loop.run_callback(self._wake)
+        else:
+            self._waking = False
+        for asker in ready[:MOST_WOKEN]:
+            asker.wake()
 
     def outcome(self, answer: Answer, began: float) -> Records | Failure:
         """Count it and make it what the caller gets."""
@@ -232,10 +253,14 @@ class Deferred:
             self._timer = get_hub().loop.timer(max(until - monotonic(), 0.0))
             self._timer.start(self.take, 0, (_LATE, 0.0, self.peer), update=True)
 
-    def take(self, place: int, answer: Answer) -> None:
+    def take(self, place: int, answer: Answer) -> bool:
         then = self._over()
         if then is not None:
             then(self._resolver.outcome(answer, self._began))
+        return False
+
+    def wake(self) -> None:
+        """Nobody waits here."""
 
     def cancel(self, stop: Stop) -> None:
         """Nobody wants to know any more; `stop` is told what was waited for."""

@@ -10,7 +10,7 @@ Promises:
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
@@ -45,9 +45,11 @@ _CUT_SHORT = Reply(RCODE_TEXTS[2], ())
 class _Server:
     """One name server and the ways to it."""
 
-    __slots__ = ("peer", "prefers_tcp", "tcp", "udp")
+    __slots__ = ("alone", "peer", "prefers_tcp", "tcp", "udp")
 
     def __init__(self, address: tuple[str, int], receiver: Receiver, numbers: Numbers, *, prefer_tcp: bool | None) -> None:
+        self.alone = (address,)
+        """What a question has tried that was asked here first."""
         self.peer = peer_name(address)
         self.prefers_tcp = ip_address(address[0]).is_loopback if prefer_tcp is None else prefer_tcp
         self.tcp = TcpLine(address, receiver, numbers)
@@ -56,10 +58,17 @@ class _Server:
     def send(self, pending: Pending) -> bool:
         """Ask it; False where that is not possible now."""
         if pending.stream:
-            return self.tcp.send(pending)
-        if self.prefers_tcp and not pending.repeats and self.tcp.send(pending):
+            return self.tcp.send((pending,)) == 1
+        if self.prefers_tcp and not pending.repeats and self.tcp.send((pending,)):
             return True
         return self.udp.send(pending)
+
+    def send_new(self, questions: Sequence[Pending]) -> int:
+        """Ask these, which nobody has been asked yet; how many of them could be, the first ones."""
+        sent = self.tcp.send(questions) if self.prefers_tcp else 0
+        while sent < len(questions) and self.udp.send(questions[sent]):
+            sent += 1
+        return sent
 
 
 class Exchange:
@@ -88,12 +97,24 @@ class Exchange:
         self._queue: OrderedDict[Pending, None] = OrderedDict()
         self._timer: Any = None
 
-    def ask(self, pending: Pending) -> None:
-        """Begin. The answer may come before this returns, but nothing waits here."""
-        self._queue[pending] = None
+    def ask(self, questions: Sequence[Pending]) -> None:
+        """Begin, all with the same server: one by one they would cost a tenth more.
+
+        Answers may come before this returns, but nothing waits here.
+        """
+        queue = self._queue
+        server = self._servers[self._upstreams.pick()]
+        for pending in questions:
+            queue[pending] = None
+            pending.tried = server.alone
+            pending.peer = server.peer
         if self._timer is None:
             self._arm(self._timeout)
-        self._next(pending)
+        sent = server.send_new(questions)
+        if sent < len(questions):
+            self._upstreams.fail(server.alone[0])
+            for pending in questions[sent:]:
+                self._next(pending)
 
     def close(self) -> None:
         """Close every socket; what waits is told."""
@@ -115,7 +136,8 @@ class Exchange:
             reply = Reply(str(problem), (), truncated=not place.stream)
         if reply is None:
             return
-        self._upstreams.ok(place.server)
+        if self._upstreams.in_trouble:
+            self._upstreams.ok(place.server)
         if reply.truncated and not place.stream:
             # That there is nothing cannot be known from a part: where TCP fails too, it must not be what is told.
             self._keep(pending, _CUT_SHORT if reply.error in _FINAL[1:] else reply, place)
@@ -157,7 +179,7 @@ class Exchange:
 
     def _ask_one(self, pending: Pending) -> bool:
         address = self._upstreams.pick(avoid=pending.tried)
-        pending.tried.append(address)
+        pending.tried += (address,)
         server = self._servers[address]
         pending.peer = server.peer
         if server.send(pending):
@@ -223,6 +245,6 @@ class Exchange:
         pending.asked += self._timeout
         self._queue[pending] = None
         # The next round begins with another server, where there is one.
-        pending.tried = [last]
+        pending.tried = (last,)
         if not self._ask_one(pending):
             self._next(pending)

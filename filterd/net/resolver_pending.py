@@ -4,11 +4,15 @@ Promise: a question knows each place where an answer to it may still arrive, and
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from os import urandom
 from struct import unpack
-from typing import Protocol
+from time import monotonic
+from typing import Any, Protocol
 
-from filterd.net.event import Event
+from gevent import get_hub, getcurrent
+
+from filterd.net.greenlets import Stop
 from filterd.net.stream import Address
 from filterd.proto.dns import Reply
 
@@ -19,27 +23,61 @@ Answer = tuple[Reply, float, str]
 
 
 class Inquiry:
-    """One caller who waits for some answers at once; `event` happens when there is none left to wait for."""
+    """One caller who waits for some answers at once, `left` of them. An `Event` of its own would cost it a tenth more."""
 
-    __slots__ = ("answers", "event", "left")
+    __slots__ = ("_greenlet", "answers", "left")
 
     def __init__(self, size: int) -> None:
         self.answers: list[Answer | None] = [None] * size
         self.left = 0
-        self.event = Event()
+        self._greenlet: Any = None
+        """Who waits, and nobody once the wait has ended: a wake-up on its way cannot hit what runs there next."""
 
-    def take(self, place: int, answer: Answer) -> None:
+    def take(self, place: int, answer: Answer) -> bool:
         self.answers[place] = answer
         self.left -= 1
-        if not self.left:
-            self.event.set()
+        return not self.left and self._greenlet is not None
+
+    def wait(self, *, until: float | None, peer: str) -> None:
+        """Wait for the last answer, or for that moment of time.monotonic(). `peer` is told by what ends the wait from outside."""
+        self._greenlet = getcurrent()
+        try:
+            if until is None:
+                get_hub().switch()
+            else:
+                self._switch(until)
+                if self.left:
+                    # Something may have held the loop, so that time and answers are up together: the answers are read now.
+                    self._switch(until)
+        except Stop as stop:
+            stop.phase, stop.peer = "dns", peer
+            raise
+        finally:
+            self._greenlet = None
+
+    def wake(self) -> None:
+        """End the wait. In the hub."""
+        if self._greenlet is not None:
+            self._greenlet.switch()
+
+    def _switch(self, until: float) -> None:
+        hub = get_hub()
+        timer = hub.loop.timer(max(until - monotonic(), 0.0))
+        timer.start(self._greenlet.switch, update=True)
+        try:
+            hub.switch()
+        finally:
+            timer.close()
 
 
 class Asker(Protocol):
     """Who asked a question, among others: one who waits, or has a function called."""
 
-    def take(self, place: int, answer: Answer) -> None:
-        """The answer to its question of this place. In the hub, or before the asking ends."""
+    def take(self, place: int, answer: Answer) -> bool:
+        """The answer to its question of this place; True if somebody is to be woken now. In the hub, or before the asking ends."""
+
+    def wake(self) -> None:
+        """What `take` said True for."""
 
 
 class Place(Protocol):
@@ -82,7 +120,7 @@ class Pending:
         """Who waits, and which of its answers this is."""
         self.places: list[tuple[Place, int]] = []
         """Where answers may arrive, the latest try last."""
-        self.tried: list[Address] = []
+        self.tried: tuple[Address, ...] = ()
         """The servers asked in this round."""
         self.peer = ""
         """Who was asked last, or has answered."""
@@ -114,14 +152,13 @@ class Receiver(Protocol):
 
 
 class Numbers:
-    """Unpredictable numbers from 0 to 65535 (RFC 5452 9.2), at 50 ns each."""
+    """Unpredictable numbers from 0 to 65535 (RFC 5452 9.2): `next()` gives another one, at 40 ns."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("next",)
 
     def __init__(self) -> None:
-        self._left: list[int] = []
+        self.next = chain.from_iterable(iter(_drawn, ())).__next__
 
-    def next(self) -> int:
-        if not self._left:
-            self._left = list(unpack("!2048H", urandom(4096)))
-        return self._left.pop()
+
+def _drawn() -> tuple[int, ...]:
+    return unpack("!2048H", urandom(4096))

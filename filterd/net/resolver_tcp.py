@@ -7,7 +7,7 @@ Promises:
   never answered, or cannot be opened, has failed: it rests, longer each time until something is answered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from errno import EAGAIN, EINPROGRESS, EINTR, EWOULDBLOCK
 from socket import (
     AF_INET,
@@ -28,7 +28,7 @@ from gevent import get_hub
 
 from filterd.net.resolver_pending import Numbers, Pending, Receiver
 from filterd.net.stream import READ_SIZE, Socket, peer_name
-from filterd.proto.dns import render_query
+from filterd.proto.dns import render_framed_query, render_query
 from filterd.proto.dns_frames import frame, split
 
 __all__ = ["TcpLine"]
@@ -41,6 +41,12 @@ FIRST_REST, LONGEST_REST = 1.0, 60.0
 
 _READ, _WRITE = 1, 2
 _AGAIN = (EAGAIN, EWOULDBLOCK, EINTR)
+
+
+def _rendered(query_id: int, pending: Pending) -> bytes:
+    if pending.edns:
+        return render_framed_query(query_id, pending.question)
+    return frame(render_query(query_id, pending.question, edns=False))
 
 
 class TcpLine:
@@ -69,21 +75,27 @@ class TcpLine:
         self._rest = 0.0
         self._rests_until = 0.0
 
-    def send(self, pending: Pending) -> bool:
-        """Ask, in this turn of the loop; False while the connection rests."""
+    def send(self, questions: Sequence[Pending]) -> int:
+        """Ask, in this turn of the loop; how many of them could be, which is none while the connection rests."""
         waiting = self.waiting
-        if len(waiting) >= MOST or (self._rests_until and monotonic() < self._rests_until):
-            return False
-        query_id = self._numbers.next()
-        while query_id in waiting:
-            query_id = self._numbers.next()
-        waiting[query_id] = pending
-        pending.places.append((self, query_id))
-        self._out.append(frame(render_query(query_id, pending.question, edns=pending.edns)))
+        room = MOST - len(waiting)
+        if room < len(questions):
+            questions = questions[:room]
+        if not questions or (self._rests_until and monotonic() < self._rests_until):
+            return 0
+        draw = self._numbers.next
+        out = self._out
+        for pending in questions:
+            query_id = draw()
+            while query_id in waiting:
+                query_id = draw()
+            waiting[query_id] = pending
+            pending.places.append((self, query_id))
+            out.append(_rendered(query_id, pending))
         if not self._scheduled:
             self._scheduled = True
             get_hub().loop.run_callback(self._flush)
-        return True
+        return len(questions)
 
     def forget(self, query_id: int) -> None:
         self.waiting.pop(query_id, None)
@@ -173,20 +185,22 @@ class TcpLine:
         self._heard = monotonic()
         messages, self._begun = split(self._begun + data)
         arrived = self._receiver.arrived
+        useful = False
         for message in messages:
             query_id = int.from_bytes(message[:2], "big")
             pending = self.waiting.get(query_id)
             if pending is not None:
                 arrived(pending, query_id, message, self)
-                if pending.done:
-                    self._useful = True
-                    self._rest = self._rests_until = 0.0
+                useful = useful or pending.done
+        if useful and self._sock is not None:
+            self._useful = True
+            self._rest = self._rests_until = 0.0
 
     def _ended(self) -> None:
         useful = self._useful
         self._shut()
         if self.waiting and useful:
-            self._out = [frame(render_query(key, one.question, edns=one.edns)) for key, one in self.waiting.items()]
+            self._out = [_rendered(query_id, pending) for query_id, pending in self.waiting.items()]
             self._connect()
         elif self.waiting:
             self._failed()
