@@ -83,7 +83,7 @@ class Resolver:
             kind = known_type(kind)
         began = monotonic()
         self.stats.requests += 1
-        entry = self._look_up(name, kind, began)
+        entry = self._find(_wire(name, kind), began)
         if not isinstance(entry, Pending):
             return self.outcome(entry, began)
         inquiry = Inquiry(1)
@@ -97,22 +97,23 @@ class Resolver:
 
     def ask(self, questions: Sequence[tuple[str, str]], *, until: float | None = None) -> list[Records | Failure]:
         """The outcome of each question (name, type) in their order, all asked at once. Raises ValueError for unknown types."""
-        kinds = [kind if kind in TYPES else known_type(kind) for _, kind in questions]
+        # All of them before the first is begun, since one may be a mistake.
+        wires = [_wire(name, kind if kind in TYPES else known_type(kind)) for name, kind in questions]
         began = monotonic()
-        inquiry = Inquiry(len(questions))
-        self.stats.requests += len(questions)
+        inquiry = Inquiry(len(wires))
+        self.stats.requests += len(wires)
         peer = ""
         fresh = []
-        for place, (name, _) in enumerate(questions):
-            entry = self._look_up(name, kinds[place], began)
-            if isinstance(entry, Pending):
-                if not (entry.tried or entry.inquiries):
+        for place, wire in enumerate(wires):
+            entry = self._find(wire, began)
+            if type(entry) is Pending:
+                if not entry.inquiries:
                     fresh.append(entry)
                 entry.inquiries.append((inquiry, place))
                 inquiry.left += 1
                 peer = entry.peer
             else:
-                inquiry.answers[place] = entry
+                inquiry.answers[place] = entry  # type: ignore[assignment]
         if fresh:
             self._exchange.ask(fresh)
             peer = fresh[-1].peer
@@ -150,25 +151,17 @@ class Resolver:
                     self.outcome(answer, began)
             raise
 
-    def _look_up(self, name: str, kind: str, now: float) -> Answer | Pending:
-        """What is known of it, or the question under way; one that nobody has asked yet has tried no server."""
-        try:
-            question = question_of(name, kind)
-        except ValueError as problem:
-            return Reply(str(problem), ()), 0.0, ""
-        return self._find(question, now)
-
-    def _find(self, question: bytes, now: float) -> Answer | Pending:
-        fake = self._fakes.get(question)
-        if fake is not None:
-            return fake, 0.0, ""
-        entry = self._table.find(question, now)
-        if entry is None:
-            entry = Pending(question, now)
-            self._table.put(question, entry)
-        elif isinstance(entry, Kept):
+    def _find(self, wire: bytes | Reply, now: float) -> Answer | Pending:
+        """What is known of it, or the question under way; a new one has nobody who waits for it."""
+        if type(wire) is not bytes:
+            return wire, 0.0, ""  # type: ignore[return-value]
+        fakes = self._fakes
+        if fakes and wire in fakes:
+            return fakes[wire], 0.0, ""
+        entry = self._table.find(wire, now)
+        if type(entry) is Kept:
             return entry.reply, now - entry.heard, entry.peer
-        return entry
+        return entry  # type: ignore[return-value]
 
     def addresses(self, host: str, *, until: float | None) -> list[str]:
         """The IP addresses of a host to connect to: IPv4 if it has any, else IPv6.
@@ -225,7 +218,12 @@ class Resolver:
         error = reply.error
         if error is None:
             stats.replies += 1
-            return reply.records(age=age)
+            return Records(
+                reply.answers,
+                authenticated=reply.authenticated,
+                truncated=reply.truncated,
+                ttl=max(0, reply.ttl - int(age)) if age else reply.ttl,
+            )
         if error in (NO_NAME, NO_RECORDS):
             stats.replies += 1
         elif error == TIMED_OUT:
@@ -282,6 +280,14 @@ _LATE = Reply(TIMED_OUT, ())
 def question_of(name: str, kind: str) -> bytes:
     """What is asked for the records of a name, or with `ptr` of an IP address. Raises ValueError for what is neither."""
     return encode_question(reverse_name(name) if kind == "ptr" else name, kind)
+
+
+def _wire(name: str, kind: str) -> bytes | Reply:
+    """The question, or why there can be none."""
+    try:
+        return encode_question(reverse_name(name) if kind == "ptr" else name, kind)
+    except ValueError as problem:
+        return Reply(str(problem), ())
 
 
 def known_type(kind: str) -> str:

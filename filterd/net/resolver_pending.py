@@ -39,7 +39,7 @@ class Inquiry:
         return not self.left and self._greenlet is not None
 
     def wait(self, *, until: float | None, peer: str) -> None:
-        """Wait for the last answer, or for that moment of time.monotonic(). `peer` is told by what ends the wait from outside."""
+        """Wait for the last answer, or for that moment of time.monotonic(). `peer` is told where a `Stop` ends the wait."""
         self._greenlet = getcurrent()
         try:
             if until is None:
@@ -74,7 +74,7 @@ class Asker(Protocol):
     """Who asked a question, among others: one who waits, or has a function called."""
 
     def take(self, place: int, answer: Answer) -> bool:
-        """The answer to its question of this place; True if somebody is to be woken now. In the hub, or before the asking ends."""
+        """The answer to its question of this place; True if somebody is to be woken now. In the hub, or while it is asked."""
 
     def wake(self) -> None:
         """What `take` said True for."""

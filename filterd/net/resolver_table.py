@@ -30,6 +30,9 @@ class Kept(NamedTuple):
     peer: str
 
 
+_made = tuple.__new__  # without the function of the named tuple, which takes three times as long
+
+
 class Table:
     """`size` is about how many answers are kept."""
 
@@ -44,34 +47,37 @@ class Table:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def find(self, question: bytes, now: float) -> Kept | Pending | None:
-        """The answer while it is good, or the question under way."""
-        entry = self._young.get(question)
+    def find(self, question: bytes, now: float) -> Kept | Pending:
+        """The answer while it is good, or the question under way; where neither is there it begins, and has tried no server."""
+        young = self._young
+        entry = young.get(question)
+        if entry is not None and (type(entry) is Pending or entry.expires > now):  # type: ignore[union-attr]
+            return entry
         if entry is None:
             entry = self._old.pop(question, None)
-            if entry is None:
-                return None
-            self.put(question, entry)
-        if type(entry) is Kept and entry.expires <= now:
-            return None
-        return entry
-
-    def put(self, question: bytes, entry: Kept | Pending) -> None:
-        young = self._young
-        if len(young) >= self._half and question not in young:
-            self._old = young
-            young = self._young = {}
-        young[question] = entry
+            if len(young) >= self._half:
+                self._old = young
+                young = self._young = {}
+            if entry is not None and (type(entry) is Pending or entry.expires > now):  # type: ignore[union-attr]
+                young[question] = entry
+                return entry
+        fresh = young[question] = Pending(question, now)
+        return fresh
 
     def answered(self, pending: Pending, reply: Reply, now: float) -> None:
         """Keep the reply instead of its question, or neither."""
         question = pending.question
-        if reply.ttl and self._keeps and not (reply.truncated or pending.large):
-            self.put(question, Kept(reply, now, now + min(reply.ttl, MAX_AGE), pending.peer))
-        elif self._young.get(question) is pending:
-            del self._young[question]
-        elif self._old.get(question) is pending:
-            del self._old[question]
+        ttl = reply.ttl
+        keep = ttl and self._keeps and not (reply.truncated or pending.large)
+        half = self._young
+        if half.get(question) is not pending:
+            half = self._old
+            if half.get(question) is not pending:
+                return  # it was under way for so long that it is forgotten
+        if keep:
+            half[question] = _made(Kept, (reply, now, now + min(ttl, MAX_AGE), pending.peer))
+        else:
+            del half[question]
 
     def clear(self) -> None:
         self._young.clear()

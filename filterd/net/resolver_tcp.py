@@ -28,8 +28,8 @@ from gevent import get_hub
 
 from filterd.net.resolver_pending import Numbers, Pending, Receiver
 from filterd.net.stream import READ_SIZE, Socket, peer_name
-from filterd.proto.dns import render_framed_query, render_query
-from filterd.proto.dns_frames import frame, split
+from filterd.proto.dns import render_framed_query
+from filterd.proto.dns_frames import split
 
 __all__ = ["TcpLine"]
 
@@ -41,12 +41,6 @@ FIRST_REST, LONGEST_REST = 1.0, 60.0
 
 _READ, _WRITE = 1, 2
 _AGAIN = (EAGAIN, EWOULDBLOCK, EINTR)
-
-
-def _rendered(query_id: int, pending: Pending) -> bytes:
-    if pending.edns:
-        return render_framed_query(query_id, pending.question)
-    return frame(render_query(query_id, pending.question, edns=False))
 
 
 class TcpLine:
@@ -91,7 +85,7 @@ class TcpLine:
                 query_id = draw()
             waiting[query_id] = pending
             pending.places.append((self, query_id))
-            out.append(_rendered(query_id, pending))
+            out.append(render_framed_query(query_id, pending.question, edns=pending.edns))
         if not self._scheduled:
             self._scheduled = True
             get_hub().loop.run_callback(self._flush)
@@ -200,7 +194,7 @@ class TcpLine:
         useful = self._useful
         self._shut()
         if self.waiting and useful:
-            self._out = [_rendered(query_id, pending) for query_id, pending in self.waiting.items()]
+            self._out = [render_framed_query(key, one.question, edns=one.edns) for key, one in self.waiting.items()]
             self._connect()
         elif self.waiting:
             self._failed()

@@ -13,6 +13,7 @@ Identifiers, sockets, repeats and clocks are the caller's. A message on TCP has 
 """
 
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from filterd.proto.dns_names import ProtocolError, encode_name, list_name, reverse_name, skip_name
@@ -88,6 +89,12 @@ _HEADER = struct.Struct("!5H").unpack_from
 _RECORD = struct.Struct("!IIH").unpack_from  # type and class as one number, time to live, length
 _QR_OPCODE, _REPLY = 0xF800, 0x8000  # a reply, and to an ordinary query
 _TRUNCATED, _AUTHENTICATED, _RCODE = 0x0200, 0x0020, 0x000F
+_NOT_ORDINARY = _QR_OPCODE | _TRUNCATED | _RCODE
+_ONE_QUESTION_ONE_ANSWER = 0x00010001
+MAX_QUESTION = 259  # a name of 255 octets, type and class
+_ONE_RECORD: dict[int, Callable[[bytes], tuple[Any, ...]]] = {}
+_ONE_RECORD_DECODERS = {tail: decoder_of(TYPES[name]) for name, tail in _TAILS.items() if name != "any"}
+_made = tuple.__new__  # a named tuple without its own function, which takes three times as long
 _SOA, _ANY = (TYPES[name] << 16 | 1 for name in ("soa", "any"))  # as _RECORD reads them
 
 
@@ -108,7 +115,7 @@ class Reply(NamedTuple):
 
     def records(self, *, age: float = 0.0) -> Records:
         """A list of its own for one rule, which may change it; `age` is how many seconds the reply has been kept."""
-        ttl = max(0, self.ttl - int(age))
+        ttl = max(0, self.ttl - int(age)) if age else self.ttl
         return Records(self.answers, authenticated=self.authenticated, truncated=self.truncated, ttl=ttl)
 
 
@@ -134,9 +141,11 @@ def render_query(query_id: int, question: bytes, *, edns: bool = True) -> bytes:
     return query_id.to_bytes(2, "big") + _PLAIN_HEAD + question
 
 
-def render_framed_query(query_id: int, question: bytes) -> bytes:
-    """`render_query` with EDNS and its length before it, as it goes on a stream: at half the cost."""
-    return _FRAME_HEAD(len(question) + 23, query_id, 0x0120, 1, 0, 0, 1) + question + _OPT
+def render_framed_query(query_id: int, question: bytes, *, edns: bool = True) -> bytes:
+    """The same with its length before it, as it goes on a stream."""
+    if edns:
+        return _FRAME_HEAD(len(question) + 23, query_id, 0x0120, 1, 0, 0, 1) + question + _OPT
+    return _FRAME_HEAD(len(question) + 12, query_id, 0x0120, 1, 0, 0, 0) + question
 
 
 def parse_reply(data: bytes, query_id: int, question: bytes) -> Reply | None:
@@ -144,6 +153,42 @@ def parse_reply(data: bytes, query_id: int, question: bytes) -> Reply | None:
 
     Raises ProtocolError for a message without a whole header, and for a reply to this query that breaks the format.
     """
+    # Most replies that are not "there is none" have one record, of the type asked for and with a pointer to the question for a
+    # name. Up to its data it is read in one go, which takes a third of the general way.
+    size = len(question)
+    start = size + 24
+    if len(data) >= start:
+        read = _ONE_RECORD.get(size) or _reading_one_record(size)
+        reply_id, flags, counts, asked, pointer, found, ttl, length = read(data)
+        decode = _ONE_RECORD_DECODERS.get(found)
+        if (
+            asked == question
+            and reply_id == query_id
+            and flags & _NOT_ORDINARY == _REPLY
+            and counts == _ONE_QUESTION_ONE_ANSWER
+            and pointer >= 0xC000
+            and decode is not None
+            and question.endswith(found)
+            and start + length <= len(data)
+            and ttl <= MAX_TTL
+        ):
+            try:
+                answers = (decode(data, start, start + length),)
+                return _made(Reply, (None, answers, ttl, False, flags & _AUTHENTICATED != 0))
+            except (ProtocolError, IndexError, struct.error):
+                pass  # said below, as of every other
+    return _parse_any(data, query_id, question)
+
+
+def _reading_one_record(size: int) -> Callable[[bytes], tuple[Any, ...]]:
+    """What reads a message with a question of so many octets up to the data of its first record."""
+    read = struct.Struct(f"!HHI4x{size}sH4sIH").unpack_from
+    if size <= MAX_QUESTION:
+        _ONE_RECORD[size] = read
+    return read
+
+
+def _parse_any(data: bytes, query_id: int, question: bytes) -> Reply | None:
     if len(data) < 12:
         raise ProtocolError(f"a message of {len(data)} octets is shorter than its header")
     reply_id, flags, questions, answers, authorities = _HEADER(data)

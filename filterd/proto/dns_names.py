@@ -9,6 +9,8 @@ Promises:
   a name ends soon whatever the message holds.
 """
 
+import struct
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 __all__ = ["MAX_STEPS", "ProtocolError", "encode_name", "list_name", "read_name", "reverse_name", "skip_name"]
@@ -18,7 +20,10 @@ MAX_TEXT = 253
 # The longest name has 127 labels; a pointer in front of each is more than any compressor writes.
 MAX_STEPS = 254
 
-_LENGTHS = tuple(bytes([length]) for length in range(64))
+MOST_PACKERS = 2000
+"""Patterns of names that are remembered: what goes for a label each would take four times as long."""
+
+_PACKERS: dict[tuple[int, ...], Callable[..., bytes]] = {}
 _PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'"().;\\@$')
 _OCTETS = frozenset(map(str, range(256)))
 
@@ -42,12 +47,24 @@ def encode_name(name: str) -> bytes:
     if len(text) > MAX_TEXT:
         raise _not_a_name(name, f"it has {len(text)} characters, {MAX_TEXT} are allowed")
     labels = text.encode("ascii").split(b".")
-    if not all(labels):
-        raise _not_a_name(name, "it has an empty label" if text else "it is empty")
-    try:
-        return b"".join([_LENGTHS[len(label)] + label for label in labels]) + b"\0"
-    except IndexError:
-        raise _not_a_name(name, "a label has more than 63 octets") from None
+    pack = _PACKERS.get(tuple(map(len, labels)))
+    if pack is None:
+        if not all(labels):
+            raise _not_a_name(name, "it has an empty label" if text else "it is empty")
+        if len(max(labels, key=len)) > 63:
+            raise _not_a_name(name, "a label has more than 63 octets")
+        pack = _packer(labels)
+    return pack(*labels)
+
+
+def _packer(labels: list[bytes]) -> Callable[..., bytes]:
+    """What writes labels of these lengths: a format for length and text is what C calls a Pascal string."""
+    lengths = tuple(map(len, labels))
+    pack = struct.Struct("".join([f"{length + 1}p" for length in lengths]) + "x").pack
+    if len(_PACKERS) >= MOST_PACKERS:
+        _PACKERS.clear()
+    _PACKERS[lengths] = pack
+    return pack
 
 
 def _to_ascii(name: str) -> str:
