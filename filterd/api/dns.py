@@ -85,7 +85,11 @@ def request(
     """
     scope = scope_of(task, "dns.request", waits=callback is None)
     if callback is None:
-        return _one(scope, name, type, timeout, forced=forced)
+        resolver: NetResolver = scope.network.resolver
+        if not _allowed(scope, 1, forced=forced):
+            return _too_many(resolver)
+        found = resolver.ask_one(name, type, until=None if timeout is None else _until(scope, timeout))
+        return _pair((not isinstance(found, Failure), found))
     return _ask_later(scope, name, type, callback, timeout, forced=forced)
 
 
@@ -165,14 +169,6 @@ _pair = cast(Callable[[tuple[bool, Any]], OkFirst[Any]], partial(tuple.__new__, 
 """A named tuple without its own function, which takes three times as long."""
 
 
-def _one(scope: Scope, name: str, type: str, timeout: float | None, *, forced: bool) -> OkFirst[Records]:
-    resolver: NetResolver = scope.network.resolver
-    if not _allowed(scope, 1, forced=forced):
-        return _too_many(resolver)
-    found = resolver.ask_one(name, type, until=None if timeout is None else _until(scope, timeout))
-    return _pair((not isinstance(found, Failure), found))
-
-
 def _too_many(resolver: NetResolver) -> OkFirst[Records]:
     text = f"too many DNS queries: {resolver.settings.max_requests} are allowed for one message"
     return OkFirst(False, Failure(text, kind="limit", phase="dns"))
@@ -215,9 +211,9 @@ def _allowed(scope: Scope, count: int, *, forced: bool) -> int:
     if forced or not isinstance(scope, Task):
         return count
     resolver: NetResolver = scope.network.resolver
-    left = resolver.settings.max_requests - scope.dns_requests
-    allowed = count if count <= left else max(left, 0)
-    scope.dns_requests += allowed
+    asked, most = scope.dns_requests, resolver.settings.max_requests
+    allowed = count if asked + count <= most else max(most - asked, 0)
+    scope.dns_requests = asked + allowed
     return allowed
 
 

@@ -86,8 +86,7 @@ class Resolver:
         entry = self._find(_wire(name, kind), began)
         if not isinstance(entry, Pending):
             return self.outcome(entry, began)
-        inquiry = Inquiry(1)
-        inquiry.left = 1
+        inquiry = Inquiry(1, 1)
         entry.inquiries.append((inquiry, 0))
         if not entry.tried:
             self._exchange.ask((entry,))

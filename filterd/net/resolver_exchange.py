@@ -63,9 +63,8 @@ class _Server:
             return True
         return self.udp.send(pending)
 
-    def send_new(self, questions: Sequence[Pending]) -> int:
-        """Ask these, which nobody has been asked yet; how many of them could be, the first ones."""
-        sent = self.tcp.send(questions) if self.prefers_tcp else 0
+    def send_new(self, questions: Sequence[Pending], sent: int) -> int:
+        """Ask by UDP those from `sent` on, which nobody has been asked yet; from which on it was not possible."""
         while sent < len(questions) and self.udp.send(questions[sent]):
             sent += 1
         return sent
@@ -110,11 +109,13 @@ class Exchange:
             pending.peer = server.peer
         if self._timer is None:
             self._arm(self._timeout)
-        sent = server.send_new(questions)
+        sent = server.tcp.send(questions) if server.prefers_tcp else 0
         if sent < len(questions):
-            self._upstreams.fail(server.alone[0])
-            for pending in questions[sent:]:
-                self._next(pending)
+            sent = server.send_new(questions, sent)
+            if sent < len(questions):
+                self._upstreams.fail(server.alone[0])
+                for pending in questions[sent:]:
+                    self._next(pending)
 
     def close(self) -> None:
         """Close every socket; what waits is told."""

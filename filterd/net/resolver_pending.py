@@ -27,9 +27,9 @@ class Inquiry:
 
     __slots__ = ("_greenlet", "answers", "left")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, left: int = 0) -> None:
         self.answers: list[Answer | None] = [None] * size
-        self.left = 0
+        self.left = left
         self._greenlet: Any = None
         """Who waits, and nobody once the wait has ended: a wake-up on its way cannot hit what runs there next."""
 

@@ -69,15 +69,11 @@ class Table:
         question = pending.question
         ttl = reply.ttl
         keep = ttl and self._keeps and not (reply.truncated or pending.large)
-        half = self._young
-        if half.get(question) is not pending:
-            half = self._old
-            if half.get(question) is not pending:
-                return  # it was under way for so long that it is forgotten
         if keep:
-            half[question] = _made(Kept, (reply, now, now + min(ttl, MAX_AGE), pending.peer))
-        else:
-            del half[question]
+            # It is there already, or was moved to the old half meanwhile, where nobody looks for it any more.
+            self._young[question] = _made(Kept, (reply, now, now + min(ttl, MAX_AGE), pending.peer))
+        elif self._young.pop(question, None) is None:
+            self._old.pop(question, None)
 
     def clear(self) -> None:
         self._young.clear()

@@ -72,11 +72,10 @@ class TcpLine:
     def send(self, questions: Sequence[Pending]) -> int:
         """Ask, in this turn of the loop; how many of them could be, which is none while the connection rests."""
         waiting = self.waiting
-        room = MOST - len(waiting)
-        if room < len(questions):
-            questions = questions[:room]
-        if not questions or (self._rests_until and monotonic() < self._rests_until):
+        if self._rests_until and monotonic() < self._rests_until:
             return 0
+        if len(waiting) + len(questions) > MOST:
+            questions = questions[: max(MOST - len(waiting), 0)]
         draw = self._numbers.next
         out = self._out
         for pending in questions:

@@ -16,10 +16,12 @@ from math import inf
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from gevent import getcurrent
+
 from filterd.mail.live_map import LiveMap
 from filterd.mail.results import Scoring
 from filterd.net.event import Event
-from filterd.net.greenlets import Batch, Crew, Stop, running
+from filterd.net.greenlets import Batch, Crew, Runner, Stop, running
 from filterd.net.network import Network
 from filterd.outcome import Failure
 
@@ -341,8 +343,10 @@ class Scope:
 
 def current() -> Scope | None:
     """The scope this code runs for; None outside of rules and hooks."""
-    runner = running()
-    batch = None if runner is None else runner.batch
+    runner = getcurrent()
+    if type(runner) is not Runner:
+        return None
+    batch = runner.batch
     return batch.scope if isinstance(batch, Jobs) else None
 
 
