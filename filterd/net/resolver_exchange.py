@@ -97,18 +97,22 @@ class Exchange:
         self._timer: Any = None
 
     def ask(self, questions: Sequence[Pending]) -> None:
-        """Begin, all with the same server: one by one they would cost a tenth more.
-
-        Answers may come before this returns, but nothing waits here.
-        """
+        """Begin. Answers may come before this returns, but nothing waits here."""
         queue = self._queue
+        if self._timer is None:
+            self._arm(self._timeout)
+        if len(self._servers) > 1:
+            # Shared out among them.
+            for pending in questions:
+                queue[pending] = None
+                self._next(pending)
+            return
+        # All at once: one by one they would cost a tenth more.
         server = self._servers[self._upstreams.pick()]
         for pending in questions:
             queue[pending] = None
             pending.tried = server.alone
             pending.peer = server.peer
-        if self._timer is None:
-            self._arm(self._timeout)
         sent = server.tcp.send(questions) if server.prefers_tcp else 0
         if sent < len(questions):
             sent = server.send_new(questions, sent)

@@ -72,8 +72,10 @@ class Table:
         if keep:
             # It is there already, or was moved to the old half meanwhile, where nobody looks for it any more.
             self._young[question] = _made(Kept, (reply, now, now + min(ttl, MAX_AGE), pending.peer))
-        elif self._young.pop(question, None) is None:
-            self._old.pop(question, None)
+        elif self._young.get(question) is pending:
+            del self._young[question]
+        elif self._old.get(question) is pending:
+            del self._old[question]
 
     def clear(self) -> None:
         self._young.clear()

@@ -91,7 +91,6 @@ _QR_OPCODE, _REPLY = 0xF800, 0x8000  # a reply, and to an ordinary query
 _TRUNCATED, _AUTHENTICATED, _RCODE = 0x0200, 0x0020, 0x000F
 _NOT_ORDINARY = _QR_OPCODE | _TRUNCATED | _RCODE
 _ONE_QUESTION_ONE_ANSWER = 0x00010001
-MAX_QUESTION = 259  # a name of 255 octets, type and class
 _ONE_RECORD: dict[int, Callable[[bytes], tuple[Any, ...]]] = {}
 _ONE_RECORD_DECODERS = {tail: decoder_of(TYPES[name]) for name, tail in _TAILS.items() if name != "any"}
 _made = tuple.__new__  # a named tuple without its own function, which takes three times as long
@@ -181,10 +180,8 @@ def parse_reply(data: bytes, query_id: int, question: bytes) -> Reply | None:
 
 
 def _reading_one_record(size: int) -> Callable[[bytes], tuple[Any, ...]]:
-    """What reads a message with a question of so many octets up to the data of its first record."""
-    read = struct.Struct(f"!HHI4x{size}sH4sIH").unpack_from
-    if size <= MAX_QUESTION:
-        _ONE_RECORD[size] = read
+    """What reads a message with a question of so many octets, of which 259 is the most, up to the data of its first record."""
+    read = _ONE_RECORD[size] = struct.Struct(f"!HHI4x{size}sH4sIH").unpack_from
     return read
 
 

@@ -365,7 +365,7 @@ def exchanging(*addresses: tuple[str, int]) -> Iterator[tuple[Upstreams, Callabl
 
     def ask(name: str) -> Reply:
         pending = Pending(encode_question(name), monotonic())
-        exchange.ask(pending)
+        exchange.ask((pending,))
         while pending not in answers:
             gevent.sleep(0.001)
         return answers[pending]

@@ -73,7 +73,7 @@ def line_to(notes: Notes) -> Iterator[Callable[[Peer | int], TcpLine]]:
 def send(line: TcpLine, count: int = 1, question: bytes = QUESTION) -> list[Pending]:
     pending = [Pending(question, 0.0) for _ in range(count)]
     for one in pending:
-        assert line.send(one)
+        assert line.send((one,))
     return pending
 
 
@@ -157,10 +157,9 @@ def test_what_nobody_asked_is_not_heard(line_to: Any, notes: Notes) -> None:
 
 def test_ids_under_way_are_not_given_twice(line_to: Any, notes: Notes) -> None:
     class Few(Numbers):
-        __slots__ = ()
-
-        def next(self) -> int:
-            return super().next() % 64
+        def __init__(self) -> None:
+            draw = Numbers().next
+            self.next = lambda: draw() % 64
 
     with serving(answers) as server:
         line = TcpLine((LOOPBACK, server.port), notes, Few())
@@ -216,7 +215,7 @@ def test_one_that_ends_without_having_answered_has_failed(line_to: Any, notes: N
         soon(lambda: notes.given_up)
         assert notes.given_up == sent
         assert server.accepted == 1
-        assert not line.send(Pending(QUESTION, 0.0)), "it rests"
+        assert not line.send((Pending(QUESTION, 0.0),)), "it rests"
 
 
 def test_one_that_answered_once_and_then_only_closes_has_failed(line_to: Any, notes: Notes) -> None:
@@ -237,7 +236,7 @@ def test_one_that_refuses_has_failed(line_to: Any, notes: Notes) -> None:
     sent = send(line, 5)
     soon(lambda: notes.given_up)
     assert notes.given_up == sent
-    assert not line.send(Pending(QUESTION, 0.0))
+    assert not line.send((Pending(QUESTION, 0.0),))
     assert descriptors() == before
 
 
@@ -257,7 +256,7 @@ def test_it_rests_longer_each_time_until_something_is_answered(line_to: Any, not
         soon(lambda: notes.given_up)
         notes.given_up.clear()
         clock.now += rest - 0.01
-        assert not line.send(Pending(QUESTION, 0.0))
+        assert not line.send((Pending(QUESTION, 0.0),))
         clock.now += 0.01
         rest = min(rest * 2, LONGEST_REST)
     assert rest == LONGEST_REST
@@ -267,7 +266,7 @@ def test_it_rests_longer_each_time_until_something_is_answered(line_to: Any, not
         soon(lambda: notes.heard)
     line.rest()
     clock.now += FIRST_REST
-    assert line.send(Pending(QUESTION, 0.0))
+    assert line.send((Pending(QUESTION, 0.0),))
 
 
 def test_silence_is_noticed_only_where_something_waits(line_to: Any, notes: Notes, clock: Clock) -> None:
@@ -354,9 +353,9 @@ def test_more_under_way_than_any_server_answers_is_refused(line_to: Any, notes: 
     with serving(answers) as server:
         line = line_to(server)
         send(line, 3)
-        assert not line.send(Pending(QUESTION, 0.0))
+        assert not line.send((Pending(QUESTION, 0.0),))
         soon(lambda: len(notes.heard) == 3)
-        assert line.send(Pending(QUESTION, 0.0))
+        assert line.send((Pending(QUESTION, 0.0),))
 
 
 def test_what_is_not_asked_any_more_before_it_left_opens_nothing(line_to: Any, notes: Notes) -> None:

@@ -4,6 +4,7 @@ import ipaddress
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import dns.flags
@@ -33,8 +34,10 @@ from filterd.proto.dns import (
     TlsaRecord,
     encode_question,
     parse_reply,
+    render_framed_query,
     render_query,
 )
+from filterd.proto.dns_frames import frame
 
 ID = 0x1234
 NAME = "Mail.example.org"
@@ -86,6 +89,12 @@ def test_a_server_without_edns_is_asked_in_the_old_way() -> None:
     message = dns.message.from_wire(render_query(ID, encode_question("a.example"), edns=False))
     assert (message.edns, message.flags, message.additional) == (-1, dns.flags.RD | dns.flags.AD, [])
     assert message.question[0].name.to_text() == "a.example."
+
+
+@pytest.mark.parametrize("edns", [True, False])
+def test_a_query_on_a_stream_has_its_length_before_it(edns: bool) -> None:
+    question = encode_question("a.example", "mx")
+    assert render_framed_query(ID, question, edns=edns) == frame(render_query(ID, question, edns=edns))
 
 
 def test_equal_questions_have_equal_octets() -> None:
@@ -330,6 +339,55 @@ def test_more_answers_than_allowed_are_malformed() -> None:
     assert len(reply.answers) == MAX_RECORDS
     with pytest.raises(ProtocolError, match=f"malformed reply: {MAX_RECORDS + 1} answers, {MAX_RECORDS} are allowed"):
         parse_reply(most[:6] + struct.pack("!H", MAX_RECORDS + 1) + most[8:] + record, ID, question)
+
+
+ONE_RECORD = {
+    "a": "192.0.2.1",
+    "aaaa": "2001:db8::1",
+    "mx": "10 mx.example.org.",
+    "ptr": "mail.example.org.",
+    "txt": '"v=spf1 -all"',
+    "soa": "ns.example.org. admin.example.org. 1 2 3 4 300",
+}
+
+
+@pytest.mark.parametrize("kind", list(ONE_RECORD))
+def test_a_reply_with_one_record_is_read_as_every_other(kind: str) -> None:
+    question = encode_question("mail.example.org", kind)
+    for flags in ("QR RD RA", "QR AD"):
+        line = f"mail.example.org. 300 IN {kind} {ONE_RECORD[kind]}"
+        data = answer_to(kind, line, name="mail.example.org", flags=flags)
+        reply = parse_reply(data, ID, question)
+        assert reply is not None
+        assert reply == codec._parse_any(data, ID, question)
+        assert (reply.error, len(reply.answers), reply.ttl, reply.authenticated) == (None, 1, 300, "AD" in flags)
+        for end in range(len(data)):
+            assert outcome_of(parse_reply, data[:end], question) == outcome_of(codec._parse_any, data[:end], question)
+
+
+@given(st.data(), st.sampled_from(list(ONE_RECORD)))
+def test_however_it_is_spoilt_it_is_read_as_every_other(data: st.DataObject, kind: str) -> None:
+    question = encode_question("mail.example.org", kind)
+    wire = bytearray(answer_to(kind, f"mail.example.org. 300 IN {kind} {ONE_RECORD[kind]}", name="mail.example.org"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
+    spoilt = bytes(wire)
+    assert outcome_of(parse_reply, spoilt, question) == outcome_of(codec._parse_any, spoilt, question)
+
+
+def test_an_address_of_another_length_is_malformed() -> None:
+    data = answer_to("a", "mail.example.org. 300 IN A 192.0.2.1", name="mail.example.org")
+    for length, octets in ((3, b"abc"), (5, b"abcde")):
+        spoilt = data[:-6] + length.to_bytes(2, "big") + octets
+        with pytest.raises(ProtocolError, match=f"malformed reply: the address at octet 46 has {length} octets"):
+            parse(spoilt, "a", "mail.example.org")
+
+
+def outcome_of(read: Callable[[bytes, int, bytes], Reply | None], data: bytes, question: bytes) -> Reply | str | None:
+    try:
+        return read(data, ID, question)
+    except ProtocolError as problem:
+        return str(problem)
 
 
 def test_a_message_without_a_whole_header_is_malformed() -> None:

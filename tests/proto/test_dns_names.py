@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filterd.proto import dns_names
 from filterd.proto.dns_names import (
     MAX_STEPS,
     ProtocolError,
@@ -76,6 +77,14 @@ def test_a_refusal_does_not_repeat_a_long_label() -> None:
     with pytest.raises(ValueError, match="is not a domain name: Joiner U\\+200D") as refusal:
         encode_name("\u00e9.\u200d" + "\x01" * 240)
     assert len(str(refusal.value)) < 700
+
+
+def test_patterns_of_names_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_names, "MOST_PACKERS", 5)
+    monkeypatch.setattr(dns_names, "_PACKERS", {})
+    for length in [*range(1, 40), *range(1, 40)]:
+        assert encode_name("a" * length + ".test") == bytes([length]) + b"a" * length + b"\4test\0"
+        assert 1 <= len(dns_names._PACKERS) <= 5
 
 
 def test_the_longest_label_and_name_are_accepted() -> None:

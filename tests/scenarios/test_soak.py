@@ -20,8 +20,8 @@ def test_every_message_is_answered_with_its_own_data_and_nothing_leaks() -> None
     assert report.problems == []
     assert report.messages >= MESSAGES // 8
     assert sum(report.outcomes.values()) == report.messages * len(FORMS)
-    # Nothing of this can be said of calls that were not tried: each went well, and was disturbed by what it asked for, or by the
-    # absence of a backend. Datagrams are sent again until that is there.
+    # Nothing of this can be said of calls that were not tried: each went well, and was disturbed by what it asked for, or by
+    # the absence of a backend. Datagrams are sent again until that is there.
     assert {form for form in FORMS if not report.outcomes[form, "right"]} == set()
     for backend in ("http", "redis", "tcp"):
         assert sum(report.outcomes[form, "away"] for form in FORMS if form.startswith(backend)), backend
