@@ -14,7 +14,6 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from socket import inet_ntoa  # noqa: TID251 - a conversion, no socket
 from typing import Any
 
 from filterd.proto.dns_names import ProtocolError, read_name
@@ -114,6 +113,8 @@ class CaaRecord:
 # Takes a whole message and where in it the rdata begins and ends.
 Decoder = Callable[[bytes, int, int], Any]
 
+_NUMBERS = tuple(map(str, range(256)))
+_FOUR_OCTETS = struct.Struct("!4B").unpack
 _TWO_OCTETS = struct.Struct("!2B").unpack_from
 _THREE_OCTETS = struct.Struct("!3B").unpack_from
 _EIGHT_GROUPS = struct.Struct("!8H").unpack
@@ -124,9 +125,8 @@ _ZERO_GROUPS = tuple(":0" * count + ":" for count in range(8, 1, -1))
 
 
 def _decode_a(data: bytes, start: int, end: int) -> str:
-    if end - start != 4:
-        raise ProtocolError(f"the address at octet {start} has {end - start} octets")
-    return inet_ntoa(data[start:end])
+    first, second, third, fourth = _FOUR_OCTETS(data[start:end])
+    return f"{_NUMBERS[first]}.{_NUMBERS[second]}.{_NUMBERS[third]}.{_NUMBERS[fourth]}"
 
 
 def _decode_aaaa(data: bytes, start: int, end: int) -> str:

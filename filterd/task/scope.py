@@ -120,14 +120,16 @@ class Named(Protocol):
 class Child(Generic[T]):
     """A function running beside the rule that asked for it. Its failure is that rule's failure unless somebody asks for it."""
 
-    __slots__ = ("args", "asked", "context", "done", "error", "function", "parent", "value", "watched")
+    __slots__ = ("_done", "args", "asked", "context", "error", "function", "has_ended", "parent", "value", "watched")
 
     def __init__(self, parent: Named, function: Callable[..., T], args: tuple[Any, ...]) -> None:
         self.parent: Any = parent.parent if isinstance(parent, Child) else parent
         self.function = function
         self.args = args
         self.context: Context = copy_context()
-        self.done = Event()
+        self.has_ended = False
+        # Nobody waits for a callback, of which a message may have dozens.
+        self._done: Event | None = None
         self.value: T | None = None
         self.error: BaseException | None = None
         """Why it failed; one that never was to begin is given it before it runs."""
@@ -149,12 +151,26 @@ class Child(Generic[T]):
         if self.error is not None:
             raise self.error
         self.value = self.context.run(self.function, *self.args)
-        self.done.set()
+        self.end()
+
+    def end(self) -> None:
+        """Tell those who wait for the end."""
+        self.has_ended = True
+        if self._done is not None:
+            self._done.set()
+
+    def wait(self) -> None:
+        """Wait for the end."""
+        if self.has_ended:
+            return
+        if self._done is None:
+            self._done = Event()
+        self._done.wait(phase="child")
 
     def get(self) -> T:
         """Wait for the end; the function's value, or its exception."""
         self.watched = True
-        self.done.wait(phase="child")
+        self.wait()
         if self.error is not None:
             raise self.error
         return cast(T, self.value)
@@ -216,7 +232,7 @@ class Jobs(Batch[Any]):
     def failed(self, job: Any, error: BaseException) -> None:
         if isinstance(job, Child):
             job.error = error
-            job.done.set()
+            job.end()
             if not isinstance(error, Stop):
                 self.unasked.append(job)
                 return
@@ -335,7 +351,7 @@ class Scope:
         for child in children:
             child.watched = True
         for child in children:
-            child.done.wait(phase="child")
+            child.wait()
         for child in children:
             child.get()
         return results

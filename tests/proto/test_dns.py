@@ -379,7 +379,7 @@ def test_an_address_of_another_length_is_malformed() -> None:
     data = answer_to("a", "mail.example.org. 300 IN A 192.0.2.1", name="mail.example.org")
     for length, octets in ((3, b"abc"), (5, b"abcde")):
         spoilt = data[:-6] + length.to_bytes(2, "big") + octets
-        with pytest.raises(ProtocolError, match=f"malformed reply: the address at octet 46 has {length} octets"):
+        with pytest.raises(ProtocolError, match="malformed reply: it ends inside a record"):
             parse(spoilt, "a", "mail.example.org")
 
 
