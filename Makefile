@@ -50,8 +50,9 @@ imports: $(READY)
 
 # The suite in three parts, no test twice. The pure part says which test reached which line, so that each file of mail/ and
 # proto/ can be judged under its own tests alone; the second starts processes, which could not tell. The third, whole daemons
-# among their partners, shows that the parts fit, and is not measured: that would take it half as much time again.
-UNMEASURED := tests/scenarios tests/clients tests/test_bench.py tests/test_docs.py tests/test_contrib.py
+# that are reloaded and that stand among their partners, is not measured: that would take it half as much time again.
+UNMEASURED := tests/scenarios tests/clients tests/test_bench.py tests/test_docs.py tests/test_contrib.py \
+	tests/daemon/test_supervisor_reload.py
 cover: $(READY)
 	$(PYTEST) $(COVER) --cov-context=test tests/mail tests/proto
 	$(BIN)/python -m tests.support.own_coverage

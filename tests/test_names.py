@@ -23,8 +23,8 @@ from tests.test_docs import ROOT, blocks
 PAGES = [ROOT / "docs" / "migrating.md", ROOT / "docs" / "porting.md"]
 
 MACHINERY = frozenset(
-    "adopt began close envelope environment failures job_failed job_word jobs log_fields log_text messages milter_reply "
-    "more_flags new_body new_subject release request results start start_later timed_out timings title "
+    "adopt began close envelope environment expect failures job_failed job_word jobs log_fields log_text messages "
+    "milter_reply more_flags new_body new_subject release request results start start_later timed_out timings title "
     "beginning content_type disposition raw_size part add orphans "
     "allow dns_requests network session".split()
 )

@@ -107,7 +107,7 @@ def test_a_crash_in_c_code_tells_the_line_of_the_rule(tmp_path: Path) -> None:
 
 
 def test_a_worker_stuck_in_c_code_is_killed_and_named(tmp_path: Path) -> None:
-    with running_daemon(tmp_path, {"who": WHO}, 'start_timeout = "40s"\nstuck_timeout = "2s"\n', workers=2) as daemon:
+    with running_daemon(tmp_path, {"who": WHO}, 'start_timeout = "40s"\nstuck_timeout = "5s"\n', workers=2) as daemon:
         before = all_serving(daemon, 2)
         with Client(("127.0.0.1", daemon.port)) as client:
             client.sock.settimeout(60)
@@ -117,7 +117,7 @@ def test_a_worker_stuck_in_c_code_is_killed_and_named(tmp_path: Path) -> None:
         after = all_serving(daemon, 2)
         assert len(set(before) & set(after)) == 1
         output = daemon.process.output()
-    assert "signal 9 (SIGKILL): no sign of life for 2 s (workers.stuck_timeout)" in output
+    assert "signal 9 (SIGKILL): no sign of life for 5 s (workers.stuck_timeout)" in output
     assert re.search(r'"traceback":".*who\.py\\", line 13 in who', output)
 
 

@@ -1,6 +1,7 @@
 """The resolver as its callers see it: many questions, one wait, nothing asked twice; against unbound and our own servers."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -9,7 +10,7 @@ import gevent
 import pytest
 
 from filterd.net.greenlets import Stop
-from filterd.net.resolver import FakeRecord, Records, Resolver, ResolverSettings
+from filterd.net.resolver import MOST_WOKEN, FakeRecord, Records, Resolver, ResolverSettings
 from filterd.net.resolver_exchange import CLOSED
 from filterd.outcome import Failure, RequestFailed
 from filterd.proto.dns import NO_NAME, NO_RECORDS, TIMED_OUT, CaaRecord, MxRecord, SoaRecord, SrvRecord, TlsaRecord
@@ -87,6 +88,33 @@ def test_every_type_by_a_real_server(
     found = resolver.lookup(name, kind)
     assert sorted(found, key=str) == records
     assert (found.truncated, found.authenticated) == (False, False)
+
+
+@pytest.mark.parametrize("prefer_tcp", [True, False])
+def test_hundreds_that_wait_for_one_answer_are_woken_and_others_in_between(prefer_tcp: bool, resolver_of: Make) -> None:
+    turns: list[int] = []
+    loop = gevent.get_hub().loop
+    woken: list[Any] = []
+
+    def turn() -> None:
+        if len(woken) < 500:
+            turns.append(len(woken))
+            loop.run_callback(turn)
+
+    def respond(asked: Asked) -> bytes:
+        gevent.sleep(0.02)
+        return answer(asked, "A 192.0.2.1")
+
+    with dns_serving(respond) as server:
+        resolver = resolver_of(server, prefer_tcp=prefer_tcp)
+        asking = [gevent.spawn(lambda: woken.append(resolver.ask_one("mx.test"))) for _ in range(500)]
+        gevent.sleep(0)
+        loop.run_callback(turn)
+        gevent.joinall(asking, timeout=5)
+    assert woken == [["192.0.2.1"]] * 500
+    assert len(server.asked) == 1
+    # No more than MOST_WOKEN between two looks of somebody else.
+    assert max(after - before for before, after in pairwise(turns)) <= MOST_WOKEN
 
 
 def test_dozens_of_questions_are_asked_at_once_and_answered_in_order(
