@@ -97,8 +97,8 @@ def test_hundreds_that_wait_for_one_answer_are_woken_and_others_in_between(prefe
     woken: list[Any] = []
 
     def turn() -> None:
+        turns.append(len(woken))
         if len(woken) < 500:
-            turns.append(len(woken))
             loop.run_callback(turn)
 
     def respond(asked: Asked) -> bytes:
@@ -111,6 +111,7 @@ def test_hundreds_that_wait_for_one_answer_are_woken_and_others_in_between(prefe
         gevent.sleep(0)
         loop.run_callback(turn)
         gevent.joinall(asking, timeout=5)
+        gevent.sleep(0)
     assert woken == [["192.0.2.1"]] * 500
     assert len(server.asked) == 1
     # No more than MOST_WOKEN between two looks of somebody else.
