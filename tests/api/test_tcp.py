@@ -1,5 +1,7 @@
 """tcp.request and its queue, with Rspamd's own test rules among them."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +11,16 @@ import gevent
 import pytest
 
 from filterd.api import tcp, tcp_sync
+from filterd.mail.envelope import Envelope
+from filterd.mail.message import Message
+from filterd.mail.request import ScanRequest
 from filterd.net.greenlets import Crew
 from filterd.net.tcp import TcpClient
 from filterd.net.upstream import Upstreams
 from filterd.outcome import RequestFailed
-from filterd.task import current
+from filterd.task import Task, current
 from tests.support.certificates import Certificates
+from tests.support.engine import MAIL, engine_of
 from tests.support.peers import LOOPBACK, Names, dead_port, drip, full_queue, reset, serving, silent
 from tests.support.scopes import run_in_scope
 
@@ -73,6 +79,42 @@ def http(connection: Any) -> None:
     while request := connection.recv(65536):
         body = b"hello post" if request.startswith(b"POST") else b"hello world"
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+@pytest.mark.parametrize("way", ["answered", "closed in the callback", "partial", "refused", "cut off"])
+def test_a_message_goes_with_its_dialogue_and_leaves_nothing_to_the_garbage_collector(way: str, network: Any) -> None:
+    """What circles keep is collected later, with that of hundreds of others, for which everybody waits."""
+    told: list[Any] = []
+
+    def rule(task: Task) -> None:
+        def read(error: Any, data: Any, conn: tcp.Dialogue) -> None:
+            told.append((error, data))
+            task.insert_result("TALKED", 1.0)
+            if way == "closed in the callback":
+                conn.close()
+
+        def first(error: Any, data: Any, conn: tcp.Dialogue) -> None:
+            conn.add_read(read, "\n")
+            read(error, data, conn)
+
+        tcp.request(LOOPBACK, port, callback=first, data="ask\n", stop_pattern="\n", partial=way == "partial")
+
+    engine = engine_of(rule, network=network)
+    talk = (lambda connection: None) if way == "cut off" else says(b"one\ntwo\n")
+    with serving(talk) as server, dead_port() as dead:
+        port = dead if way == "refused" else server.port
+        gc.collect()
+        gc.disable()
+        try:
+            one = ScanRequest(Message(MAIL), Envelope({}))
+            ghost = weakref.ref(one.message)
+            engine.scan(one)
+            del one
+            gevent.sleep(0.01)
+            assert told
+            assert ghost() is None
+        finally:
+            gc.enable()
 
 
 def test_a_request_and_a_second_on_the_same_connection(run: Any, network: Any) -> None:
