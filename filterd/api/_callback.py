@@ -14,11 +14,8 @@ from inspect import CO_VARARGS, Parameter, signature
 from types import FunctionType, MethodType
 from typing import Any
 
-from gevent import getcurrent
-
-from filterd.net.greenlets import Runner
 from filterd.net.no_wait import refuse_now
-from filterd.task import Jobs, Scope, loading_modules
+from filterd.task import Scope, current, loading_modules
 
 __all__ = ["later", "offer", "scope_of", "taken_by"]
 
@@ -30,16 +27,8 @@ def scope_of(task: Scope | None, call: str, *, waits: bool = True) -> Scope:
 
     One that `waits` raises WouldWait where nothing may wait, before it has done anything.
     """
-    scope = task
-    runner = getcurrent()
-    if type(runner) is Runner:
-        # As nearly always. What `current` and `refuse_now` say of every greenlet would cost as much again.
-        if scope is None and isinstance(runner.batch, Jobs):
-            scope = runner.batch.scope
-        refuse = runner.switch_out if waits else None
-        if refuse is not None and (scope is not None or loading_modules.get() is None):
-            refuse()
-    elif waits and (scope is not None or loading_modules.get() is None):
+    scope = current() if task is None else task
+    if waits and (scope is not None or loading_modules.get() is None):
         refuse_now()
     if scope is None:
         raise RuntimeError(

@@ -105,14 +105,14 @@ class Resolver:
         fresh = []
         for place, wire in enumerate(wires):
             entry = self._find(wire, began)
-            if type(entry) is Pending:
+            if isinstance(entry, Pending):
                 if not entry.inquiries:
                     fresh.append(entry)
                 entry.inquiries.append((inquiry, place))
                 inquiry.left += 1
                 peer = entry.peer
             else:
-                inquiry.answers[place] = entry  # type: ignore[assignment]
+                inquiry.answers[place] = entry
         if fresh:
             self._exchange.ask(fresh)
             peer = fresh[-1].peer
@@ -152,15 +152,15 @@ class Resolver:
 
     def _find(self, wire: bytes | Reply, now: float) -> Answer | Pending:
         """What is known of it, or the question under way; a new one has nobody who waits for it."""
-        if type(wire) is not bytes:
-            return wire, 0.0, ""  # type: ignore[return-value]
+        if isinstance(wire, Reply):
+            return wire, 0.0, ""
         fakes = self._fakes
         if fakes and wire in fakes:
             return fakes[wire], 0.0, ""
         entry = self._table.find(wire, now)
-        if type(entry) is Kept:
+        if isinstance(entry, Kept):
             return entry.reply, now - entry.heard, entry.peer
-        return entry  # type: ignore[return-value]
+        return entry
 
     def addresses(self, host: str, *, until: float | None) -> list[str]:
         """The IP addresses of a host to connect to: IPv4 if it has any, else IPv6.
@@ -217,12 +217,7 @@ class Resolver:
         error = reply.error
         if error is None:
             stats.replies += 1
-            return Records(
-                reply.answers,
-                authenticated=reply.authenticated,
-                truncated=reply.truncated,
-                ttl=max(0, reply.ttl - int(age)) if age else reply.ttl,
-            )
+            return reply.records(age=age)
         if error in (NO_NAME, NO_RECORDS):
             stats.replies += 1
         elif error == TIMED_OUT:
@@ -284,7 +279,7 @@ def question_of(name: str, kind: str) -> bytes:
 def _wire(name: str, kind: str) -> bytes | Reply:
     """The question, or why there can be none."""
     try:
-        return encode_question(reverse_name(name) if kind == "ptr" else name, kind)
+        return question_of(name, kind)
     except ValueError as problem:
         return Reply(str(problem), ())
 

@@ -141,8 +141,7 @@ class Exchange:
             reply = Reply(str(problem), (), truncated=not place.stream)
         if reply is None:
             return
-        if self._upstreams.in_trouble:
-            self._upstreams.ok(place.server)
+        self._upstreams.ok(place.server)
         if reply.truncated and not place.stream:
             # That there is nothing cannot be known from a part: where TCP fails too, it must not be what is told.
             self._keep(pending, _CUT_SHORT if reply.error in _FINAL[1:] else reply, place)

@@ -51,14 +51,14 @@ class Table:
         """The answer while it is good, or the question under way; where neither is there it begins, and has tried no server."""
         young = self._young
         entry = young.get(question)
-        if entry is not None and (type(entry) is Pending or entry.expires > now):  # type: ignore[union-attr]
+        if entry is not None and (isinstance(entry, Pending) or entry.expires > now):
             return entry
         if entry is None:
             entry = self._old.pop(question, None)
             if len(young) >= self._half:
                 self._old = young
                 young = self._young = {}
-            if entry is not None and (type(entry) is Pending or entry.expires > now):  # type: ignore[union-attr]
+            if entry is not None and (isinstance(entry, Pending) or entry.expires > now):
                 young[question] = entry
                 return entry
         fresh = young[question] = Pending(question, now)

@@ -28,8 +28,8 @@ from gevent import get_hub
 
 from filterd.net.resolver_pending import Numbers, Pending, Receiver
 from filterd.net.stream import READ_SIZE, Socket, peer_name
-from filterd.proto.dns import render_framed_query
-from filterd.proto.dns_frames import split
+from filterd.proto.dns import render_query
+from filterd.proto.dns_frames import frame, split
 
 __all__ = ["TcpLine"]
 
@@ -84,7 +84,7 @@ class TcpLine:
                 query_id = draw()
             waiting[query_id] = pending
             pending.places.append((self, query_id))
-            out.append(render_framed_query(query_id, pending.question, edns=pending.edns))
+            out.append(frame(render_query(query_id, pending.question, edns=pending.edns)))
         if not self._scheduled:
             self._scheduled = True
             get_hub().loop.run_callback(self._flush)
@@ -193,7 +193,7 @@ class TcpLine:
         useful = self._useful
         self._shut()
         if self.waiting and useful:
-            self._out = [render_framed_query(key, one.question, edns=one.edns) for key, one in self.waiting.items()]
+            self._out = [frame(render_query(key, one.question, edns=one.edns)) for key, one in self.waiting.items()]
             self._connect()
         elif self.waiting:
             self._failed()

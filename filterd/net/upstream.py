@@ -85,8 +85,6 @@ class Upstreams:
         self._members = [_Member(one, weights[i] if i < len(weights) else 1) for i, one in enumerate(addresses)]
         self._by_address = {member.address: member for member in self._members}
         self._somebody_left = False
-        self.in_trouble = False
-        """Some server has failed since all were well: without that, `ok` has nothing to do."""
 
     @classmethod
     def parse(cls, text: str, *, default_port: int | None = None, limits: Limits | None = None) -> "Upstreams":
@@ -139,7 +137,6 @@ class Upstreams:
         if member is not None and member.errors | (member.absence > 0.0):
             member.errors = 0
             member.absence = member.back = 0.0
-            self.in_trouble = any(one.errors or one.absence for one in self._members)
 
     def fail(self, server: Address) -> None:
         """This server (as `pick` gave it) did not answer, or not as it should."""
@@ -149,7 +146,6 @@ class Upstreams:
         now = monotonic()
         if member.back > now:
             return
-        self.in_trouble = True
         if member.absence:
             self._send_away(member, now)
             return

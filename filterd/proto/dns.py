@@ -47,7 +47,6 @@ __all__ = [
     "encode_question",
     "list_name",
     "parse_reply",
-    "render_framed_query",
     "render_query",
     "reverse_name",
 ]
@@ -83,7 +82,6 @@ _TAILS = {name: struct.pack("!HH", number, 1) for name, number in TYPES.items()}
 _QUERY_HEAD = struct.pack("!5H", 0x0120, 1, 0, 0, 1)  # RD and AD; one question, one additional record, which is:
 _OPT = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)  # EDNS 0, DO clear; 1232 octets cross every path unfragmented
 _PLAIN_HEAD = struct.pack("!5H", 0x0120, 1, 0, 0, 0)
-_FRAME_HEAD = struct.Struct("!7H").pack  # length and id, and what _QUERY_HEAD has
 
 _HEADER = struct.Struct("!5H").unpack_from
 _RECORD = struct.Struct("!IIH").unpack_from  # type and class as one number, time to live, length
@@ -138,13 +136,6 @@ def render_query(query_id: int, question: bytes, *, edns: bool = True) -> bytes:
     if edns:
         return query_id.to_bytes(2, "big") + _QUERY_HEAD + question + _OPT
     return query_id.to_bytes(2, "big") + _PLAIN_HEAD + question
-
-
-def render_framed_query(query_id: int, question: bytes, *, edns: bool = True) -> bytes:
-    """The same with its length before it, as it goes on a stream."""
-    if edns:
-        return _FRAME_HEAD(len(question) + 23, query_id, 0x0120, 1, 0, 0, 1) + question + _OPT
-    return _FRAME_HEAD(len(question) + 12, query_id, 0x0120, 1, 0, 0, 0) + question
 
 
 def parse_reply(data: bytes, query_id: int, question: bytes) -> Reply | None:

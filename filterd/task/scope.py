@@ -16,12 +16,10 @@ from math import inf
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from gevent import getcurrent
-
 from filterd.mail.live_map import LiveMap
 from filterd.mail.results import Scoring
 from filterd.net.event import Event
-from filterd.net.greenlets import Batch, Crew, Runner, Stop, running
+from filterd.net.greenlets import Batch, Crew, Stop, running
 from filterd.net.network import Network
 from filterd.outcome import Failure
 
@@ -120,16 +118,14 @@ class Named(Protocol):
 class Child(Generic[T]):
     """A function running beside the rule that asked for it. Its failure is that rule's failure unless somebody asks for it."""
 
-    __slots__ = ("_done", "args", "asked", "context", "error", "function", "has_ended", "parent", "value", "watched")
+    __slots__ = ("args", "asked", "context", "done", "error", "function", "parent", "value", "watched")
 
     def __init__(self, parent: Named, function: Callable[..., T], args: tuple[Any, ...]) -> None:
         self.parent: Any = parent.parent if isinstance(parent, Child) else parent
         self.function = function
         self.args = args
         self.context: Context = copy_context()
-        self.has_ended = False
-        # Nobody waits for a callback, of which a message may have dozens.
-        self._done: Event | None = None
+        self.done = Event()
         self.value: T | None = None
         self.error: BaseException | None = None
         """Why it failed; one that never was to begin is given it before it runs."""
@@ -151,26 +147,12 @@ class Child(Generic[T]):
         if self.error is not None:
             raise self.error
         self.value = self.context.run(self.function, *self.args)
-        self.end()
-
-    def end(self) -> None:
-        """Tell those who wait for the end."""
-        self.has_ended = True
-        if self._done is not None:
-            self._done.set()
-
-    def wait(self) -> None:
-        """Wait for the end."""
-        if self.has_ended:
-            return
-        if self._done is None:
-            self._done = Event()
-        self._done.wait(phase="child")
+        self.done.set()
 
     def get(self) -> T:
         """Wait for the end; the function's value, or its exception."""
         self.watched = True
-        self.wait()
+        self.done.wait(phase="child")
         if self.error is not None:
             raise self.error
         return cast(T, self.value)
@@ -232,7 +214,7 @@ class Jobs(Batch[Any]):
     def failed(self, job: Any, error: BaseException) -> None:
         if isinstance(job, Child):
             job.error = error
-            job.end()
+            job.done.set()
             if not isinstance(error, Stop):
                 self.unasked.append(job)
                 return
@@ -351,7 +333,7 @@ class Scope:
         for child in children:
             child.watched = True
         for child in children:
-            child.wait()
+            child.done.wait(phase="child")
         for child in children:
             child.get()
         return results
@@ -359,10 +341,8 @@ class Scope:
 
 def current() -> Scope | None:
     """The scope this code runs for; None outside of rules and hooks."""
-    runner = getcurrent()
-    if type(runner) is not Runner:
-        return None
-    batch = runner.batch
+    runner = running()
+    batch = None if runner is None else runner.batch
     return batch.scope if isinstance(batch, Jobs) else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from filterd.api import dns
 from filterd.net.greenlets import Crew, Stop
@@ -203,17 +204,31 @@ def test_the_rule_goes_on_before_its_callback(run: Any) -> None:
     assert order == ["rule", "callback"]
 
 
-def test_a_callback_is_told_in_time_that_there_is_no_answer(run: Any, network: Any, server: DnsPeer) -> None:
+def test_a_callback_is_told_in_time_that_there_is_no_answer() -> None:
     heard: list[Any] = []
-    run(lambda: dns.request("silent.test", callback=lambda *told: heard.append(told[1:]), timeout=0.05))
-    ((name, results, error),) = heard
-    assert (name, results, error) == ("silent.test", None, "query timed out")
-    assert (error.kind, error.phase, error.peer) == ("timeout", "dns", f"127.0.0.1:{server.port}")
-    assert 0.05 <= error.elapsed < 0.2
-    assert network.resolver.stats.timeouts == 1
-    # The answer that comes after that of the timer, or never, is nobody's.
-    gevent.sleep(0.4)
-    assert len(heard) == 1
+    may_answer = Event()
+
+    def late(asked: Asked) -> bytes:
+        may_answer.wait()
+        return answer(asked, "A 192.0.2.1")
+
+    with dns_serving(late) as server:
+        # It waits longer than this test may.
+        resolver = Resolver(ResolverSettings((server.address,), timeout=60.0))
+        network = SimpleNamespace(crew=Crew(), resolver=resolver)
+        run_in_scope(
+            lambda: dns.request("late.test", callback=lambda *told: heard.append(told[1:]), timeout=0.05), network=network
+        )
+        ((name, results, error),) = heard
+        assert (name, results, error) == ("late.test", None, "query timed out")
+        assert (error.kind, error.phase, error.peer) == ("timeout", "dns", f"127.0.0.1:{server.port}")
+        assert error.elapsed >= 0.05
+        assert resolver.stats.as_dict() == {"requests": 1, "replies": 0, "errors": 0, "timeouts": 1, "in_flight": 0}
+        # The answer that comes after all is that of the next who asks, and nobody's before.
+        may_answer.set()
+        assert run_in_scope(lambda: dns.request("late.test"), network=network) == (True, ["192.0.2.1"])
+        assert len(server.asked) == len(heard) == 1
+        resolver.close()
 
 
 def test_a_message_without_time_left_stops_the_questions_of_callbacks(network: Any, server: DnsPeer) -> None:

@@ -34,10 +34,8 @@ from filterd.proto.dns import (
     TlsaRecord,
     encode_question,
     parse_reply,
-    render_framed_query,
     render_query,
 )
-from filterd.proto.dns_frames import frame
 
 ID = 0x1234
 NAME = "Mail.example.org"
@@ -89,12 +87,6 @@ def test_a_server_without_edns_is_asked_in_the_old_way() -> None:
     message = dns.message.from_wire(render_query(ID, encode_question("a.example"), edns=False))
     assert (message.edns, message.flags, message.additional) == (-1, dns.flags.RD | dns.flags.AD, [])
     assert message.question[0].name.to_text() == "a.example."
-
-
-@pytest.mark.parametrize("edns", [True, False])
-def test_a_query_on_a_stream_has_its_length_before_it(edns: bool) -> None:
-    question = encode_question("a.example", "mx")
-    assert render_framed_query(ID, question, edns=edns) == frame(render_query(ID, question, edns=edns))
 
 
 def test_equal_questions_have_equal_octets() -> None:
